@@ -1,0 +1,1 @@
+"""Access: who asks, with which token, and what it allows."""

@@ -1,0 +1,1 @@
+"""Admin: what an operator looks at. Health, dead letters."""

@@ -1,0 +1,1 @@
+"""From declarations to documents and manifests."""

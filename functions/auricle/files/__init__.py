@@ -1,0 +1,1 @@
+"""Files: what people put into the vault, and where its bytes are."""

@@ -1,0 +1,23 @@
+"""Telling the rest of the house what happened."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from auricle.contract.event import Fact
+
+
+class Bus(Protocol):
+    """Publishes facts with the unit of work: they leave if, and only if, it commits."""
+
+    def publish(self, fact: Fact, *, id: str | None = None, subject: str | None = None) -> None:
+        """Record `fact` for sending. A deterministic `id` makes repeats harmless; without one a UUIDv7 is used."""
+        ...
+
+
+class Progress(Protocol):
+    """Tells how far slow work is. Lossy and rate-limited; never fails the work."""
+
+    def __call__(self, fraction: float) -> None:
+        """`fraction` 0..1 of this piece of work."""
+        ...

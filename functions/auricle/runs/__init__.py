@@ -1,0 +1,1 @@
+"""Runs: one execution of the pipeline on one file; its steps, its conductor."""

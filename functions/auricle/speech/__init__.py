@@ -1,0 +1,1 @@
+"""Speech: the stages that hear. Words, voices, speakers; without any secret."""

@@ -1,0 +1,1 @@
+"""Transcripts: what was said by whom; versions, joins, exports."""
