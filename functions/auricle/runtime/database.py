@@ -1,0 +1,110 @@
+"""PostgreSQL: one small pool a process, units of work, migrations. SQLAlchemy Core and pg8000, nothing session-wide.
+
+Connections may pass through pgbouncer in transaction mode: no LISTEN, no SET outside a transaction, no session locks.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, Engine, create_engine, exc, text
+from sqlalchemy.engine import URL, make_url
+
+from auricle.errors import AuricleError, Retryable
+
+AWAY = "The database is away. Nothing is lost; try again in a moment."
+
+
+@cache
+def verifying_context() -> ssl.SSLContext:
+    """One TLS context for all connections: building one costs 100 ms, and pg8000's own does not verify."""
+    return ssl.create_default_context()
+
+
+def connect_arguments(url: URL) -> dict[str, Any]:
+    """TLS unless the server is on this machine's sockets or loopback."""
+    local = "unix_sock" in url.query or url.host in (None, "127.0.0.1", "localhost", "::1")
+    plain = local or url.query.get("sslmode") == "disable"
+    return {"ssl_context": False if plain else verifying_context(), "timeout": None}
+
+
+def engine_for(address: str, pool: int) -> Engine:
+    """A pool of `pool` connections, none above it; each is tried before use, because databases restart."""
+    url = make_url(address)
+    return create_engine(
+        url.difference_update_query(["sslmode"]),
+        connect_args=connect_arguments(url),
+        pool_size=pool,
+        max_overflow=0,
+        pool_timeout=20,
+        pool_pre_ping=True,
+        json_serializer=lambda value: msgspec.json.encode(value, enc_hook=str).decode(),
+        json_deserializer=msgspec.json.decode,
+    )
+
+
+class Database:
+    """The one door to the database: `with database.work() as connection` commits or leaves nothing behind."""
+
+    def __init__(self, engine: Engine) -> None:
+        """`engine` belongs to this process."""
+        self.engine = engine
+
+    @contextmanager
+    def work(self) -> Iterator[Connection]:
+        """One transaction. A database that is away is `Retryable`; everything else passes as it is."""
+        try:
+            with self.engine.begin() as connection:
+                yield connection
+        except AuricleError:
+            raise
+        except (exc.OperationalError, exc.InterfaceError, exc.TimeoutError) as error:
+            raise Retryable(AWAY) from error
+        except exc.DBAPIError as error:
+            if error.connection_invalidated or _transient(error):
+                raise Retryable(AWAY) from error
+            raise
+        except OSError as error:
+            raise Retryable(AWAY) from error
+
+    def close(self) -> None:
+        """Give all connections back."""
+        self.engine.dispose()
+
+
+TRANSIENT = ("40", "53", "57P", "08", "58")
+"""SQLSTATE classes: rolled back (deadlock), out of resources (disk full), shut down, connection, system error."""
+
+
+def sqlstate(error: BaseException) -> str:
+    """PostgreSQL's five-letter code, or nothing."""
+    cause = error.orig if isinstance(error, exc.DBAPIError) else error
+    details = cause.args[0] if cause is not None and cause.args else None
+    return str(details.get("C", "")) if isinstance(details, dict) else ""
+
+
+def _transient(error: exc.DBAPIError) -> bool:
+    return sqlstate(error).startswith(TRANSIENT)
+
+
+def migrate(address: str) -> str:
+    """Bring the database at `address` to the newest schema; returns the revision. Several at once wait for each other."""
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent.parent / "schema"))
+    engine = engine_for(address, 1)
+    try:
+        with engine.begin() as connection:
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+            return str(connection.execute(text("select version_num from alembic_version")).scalar_one())
+    finally:
+        engine.dispose()
