@@ -110,3 +110,15 @@ class Diarizer(Protocol):
     def cluster(self, evidence: Sequence[bytes], hints: SpeakerHints) -> Voices:
         """All chunks' evidence (any order; silent chunks may be missing) into speakers of the whole recording."""
         ...
+
+
+class SpeechModels(Protocol):
+    """The models of this deployment, by the names of `gpu-pool/models.toml`. `Permanent` when there is none of that name."""
+
+    def transcriber(self, model: str) -> Transcriber:
+        """The warm model that hears words."""
+        ...
+
+    def diarizer(self, model: str) -> Diarizer:
+        """The warm model that tells voices apart."""
+        ...

@@ -16,7 +16,7 @@ import msgspec
 from sqlalchemy import Connection, Engine, create_engine, exc, text
 from sqlalchemy.engine import URL, make_url
 
-from auricle.errors import AuricleError, Retryable
+from auricle.errors import Retryable
 
 AWAY = "The database is away. Nothing is lost; try again in a moment."
 
@@ -59,19 +59,8 @@ class Database:
     @contextmanager
     def work(self) -> Iterator[Connection]:
         """One transaction. A database that is away is `Retryable`; everything else passes as it is."""
-        try:
-            with self.engine.begin() as connection:
-                yield connection
-        except AuricleError:
-            raise
-        except (exc.OperationalError, exc.InterfaceError, exc.TimeoutError) as error:
-            raise Retryable(AWAY) from error
-        except exc.DBAPIError as error:
-            if error.connection_invalidated or _transient(error):
-                raise Retryable(AWAY) from error
-            raise
-        except OSError as error:
-            raise Retryable(AWAY) from error
+        with translated(), self.engine.begin() as connection:
+            yield connection
 
     def close(self) -> None:
         """Give all connections back."""
@@ -87,6 +76,19 @@ def sqlstate(error: BaseException) -> str:
     cause = error.orig if isinstance(error, exc.DBAPIError) else error
     details = cause.args[0] if cause is not None and cause.args else None
     return str(details.get("C", "")) if isinstance(details, dict) else ""
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Turn the library's errors that another try may cure into `Retryable`."""
+    try:
+        yield
+    except (exc.OperationalError, exc.InterfaceError, exc.TimeoutError) as error:
+        raise Retryable(AWAY) from error
+    except exc.DBAPIError as error:
+        if error.connection_invalidated or _transient(error):
+            raise Retryable(AWAY) from error
+        raise
 
 
 def _transient(error: exc.DBAPIError) -> bool:

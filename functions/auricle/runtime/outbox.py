@@ -1,0 +1,150 @@
+"""The transactional outbox: facts leave if, and only if, the work that produced them is committed.
+
+`OutboxBus` writes within the unit of work, `Outbox.flush` sends right after the commit, `Outbox.relay` sends what a
+killed process left behind. A fact may leave twice, never not at all: receivers have an inbox.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from uuid import UUID
+
+import msgspec
+from sqlalchemy import BigInteger, Column, Connection, DateTime, Identity, LargeBinary, Table, func, text
+
+from auricle.contract.event import Envelope, Fact
+from auricle.errors import Retryable
+from auricle.runtime.cloudevent import binary
+from auricle.runtime.database import Database
+from auricle.runtime.signing import Signer
+from auricle.runtime.telemetry import traceparent
+from auricle.schema import metadata
+
+log = logging.getLogger(__name__)
+
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("envelope", LargeBinary, nullable=False),
+    Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+)
+LEFT_BEHIND = "5 seconds"
+"""Younger rows belong to a process that is about to send them itself."""
+BATCH = 100
+
+
+def uuid7() -> UUID:
+    """RFC 9562 version 7: sortable by creation, 74 random bits."""
+    milliseconds = time.time_ns() // 1_000_000
+    value = milliseconds << 80 | int.from_bytes(os.urandom(10), "big")
+    value = value & ~(0xF << 76) | 0x7 << 76
+    return UUID(int=value & ~(0x3 << 62) | 0x2 << 62)
+
+
+class Sink:
+    """Where envelopes are posted: one broker, one keep-alive pool."""
+
+    def __init__(self, url: str) -> None:
+        """`url` is the broker's ingress."""
+        import urllib3
+
+        self._url = url
+        self._pool = urllib3.PoolManager(maxsize=8, retries=False, timeout=urllib3.Timeout(connect=2, read=15))
+        self._failures = (urllib3.exceptions.HTTPError, OSError)
+
+    def post(self, event: Envelope) -> None:
+        """Hand over one event; `Retryable` unless the broker took it."""
+        headers, body = binary(event)
+        try:
+            answer = self._pool.request("POST", self._url, body=body, headers=headers)
+        except self._failures as error:
+            raise Retryable("The event broker is away; what happened is kept and will be sent.") from error
+        if answer.status >= 300:
+            raise Retryable(f"The event broker answered {answer.status}; what happened is kept and will be sent.")
+
+
+class Publisher:
+    """Turns facts into signed envelopes of this deployment."""
+
+    def __init__(self, source: str, signer: Signer) -> None:
+        """`source` is the CloudEvents source that all functions share."""
+        self._source = source
+        self._signer = signer
+
+    def envelope(self, fact: Fact, id: str | None, subject: str | None) -> Envelope:
+        """The signed envelope of `fact`."""
+        event = Envelope(
+            id=id or str(uuid7()),
+            source=self._source,
+            type=fact.TYPE,
+            time=datetime.now(UTC),
+            subject=subject,
+            data=fact.encoded(),
+            extensions={**fact.attributes(), "traceparent": traceparent()},
+        )
+        return msgspec.structs.replace(event, extensions={**event.extensions, "sig": self._signer.signature(event)})
+
+
+class OutboxBus:
+    """`ports.bus.Bus` within one unit of work. `sent` is what the door flushes after the commit."""
+
+    def __init__(self, connection: Connection, publisher: Publisher) -> None:
+        """`connection` is in the transaction that the facts depend on."""
+        self._connection = connection
+        self._publisher = publisher
+        self.sent: list[tuple[int, Envelope]] = []
+
+    def publish(self, fact: Fact, *, id: str | None = None, subject: str | None = None) -> None:
+        """Record `fact` for sending."""
+        self.publish_envelope(self._publisher.envelope(fact, id, subject))
+
+    def publish_envelope(self, event: Envelope) -> None:
+        """Record an event that is signed already (a replay)."""
+        statement = outbox.insert().values(envelope=msgspec.json.encode(event)).returning(outbox.c.id)
+        self.sent.append((self._connection.execute(statement).scalar_one(), event))
+
+
+class Outbox:
+    """Sends what is recorded."""
+
+    def __init__(self, database: Database, sink: Sink) -> None:
+        """Both belong to this process."""
+        self._database = database
+        self._sink = sink
+
+    def flush(self, recorded: Sequence[tuple[int, Envelope]]) -> None:
+        """Send what was just committed, in order. What cannot be sent stays for the relay: the work is done either way."""
+        done: list[int] = []
+        try:
+            for row, event in recorded:
+                self._sink.post(event)
+                done.append(row)
+        except Retryable as error:
+            log.warning("outbox keeps %d events: %s", len(recorded) - len(done), error)
+        if done:
+            try:
+                with self._database.work() as connection:
+                    connection.execute(outbox.delete().where(outbox.c.id.in_(done)))
+            except Retryable as error:
+                log.warning("sent events will be sent once more: %s", error)
+
+    def relay(self) -> int:
+        """Send what was left behind; returns how many. Several relays share the work."""
+        sent = 0
+        with self._database.work() as connection:
+            rows = connection.execute(
+                text(
+                    "delete from outbox where id in (select id from outbox where created_at < now() - cast(:age as interval)"
+                    " order by id for update skip locked limit :n) returning id, envelope"
+                ),
+                {"age": LEFT_BEHIND, "n": BATCH},
+            )
+            for row in sorted(rows.all(), key=lambda r: r.id):
+                self._sink.post(msgspec.json.decode(row.envelope, type=Envelope))  # a failure rolls the deletion back
+                sent += 1
+        return sent
