@@ -60,9 +60,7 @@ class DeadLetterStore(Store):
 
     def replayed(self, id: DeadLetterId) -> None:
         """It was sent into the pipeline again."""
-        self.db.execute(
-            dead_letters.update().where(dead_letters.c.id == id).values(state="replayed", replayed_at=func.now())
-        )
+        self.db.execute(dead_letters.update().where(dead_letters.c.id == id).values(state="replayed", replayed_at=func.now()))
 
     def open_count(self) -> int:
         """How many wait for a person."""

@@ -1,4 +1,4 @@
-"""The few words that declarations choose from. What each costs is a number in the overlay (or the laptop's table), never here."""
+"""The few words that declarations choose from. What each costs is a number in the overlay, never here."""
 
 from __future__ import annotations
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
 
 
 class Store:
@@ -13,3 +14,11 @@ class Store:
     def __init__(self, db: Any) -> None:
         """`db` is a SQLAlchemy Core `Connection` inside a transaction (Any here: the contract imports no library)."""
         self.db = db
+
+
+class Units(Protocol):
+    """Short units of work of their own, for slow stages that otherwise hold no transaction."""
+
+    def unit(self) -> AbstractContextManager[Any]:
+        """`with units.unit() as db: FileStore(db).get(…)`: one transaction, committed at the end of the block."""
+        ...

@@ -1,30 +1,22 @@
-"""The event door: decodes, checks, claims, runs a stage in its unit of work, publishes, and answers one of four things.
+"""The event door: decodes, checks, runs a stage, and answers one of four things.
 
 204; 200 with one CloudEvent (secretless stages); 503 (try again); 500. Never a 4xx, never a body: brokers disagree about
-both. What can never work is recorded here, in the same transaction, and answered with success.
+both. This half serves stages without secrets and imports no database; `inboxdoor` serves the others.
 """
 
 from __future__ import annotations
 
 import logging
-import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
-from uuid import UUID
 
 import msgspec
 from flask import Request, Response
-from sqlalchemy import Connection
 
-from auricle.admin.store import DeadLetterStore
 from auricle.contract.event import JSON, Envelope, Fact, decode, failure_of
 from auricle.contract.function import Stage
-from auricle.errors import AuricleError, Permanent, Rejected, Retryable
-from auricle.runs.events import StepFailed
-from auricle.runtime import inbox
+from auricle.errors import Permanent, Rejected, Retryable
 from auricle.runtime.cloudevent import binary, envelope_of
-from auricle.runtime.outbox import OutboxBus, uuid7
 from auricle.runtime.telemetry import traced
 from auricle.runtime.wiring import Wiring
 
@@ -57,7 +49,7 @@ class Unreadable(Permanent):
 
 
 class EventDoor:
-    """One stage's door."""
+    """What all stages' doors share: from a request to an envelope, from an exception to an answer."""
 
     def __init__(self, stage: Stage, wiring: Wiring) -> None:
         """`wiring` provides what the stage's signature names."""
@@ -69,157 +61,25 @@ class EventDoor:
         """Handle one delivery."""
         with traced(request.headers.get("ce-traceparent") or request.headers.get("traceparent")):
             try:
-                event = envelope_of({k.lower(): v for k, v in request.headers.items()}, request.get_data())
-            except Rejected as error:
-                return self._refuse_request(request, error)
-            try:
-                return self._secretless(event) if self._stage.secretless else self._stateful(event)
+                try:
+                    event = envelope_of({k.lower(): v for k, v in request.headers.items()}, request.get_data())
+                except Rejected as error:
+                    return self._no_event(request, error)
+                return self._handle(event)
             except Retryable as error:
-                log.info("%s is tried again: %s", self._stage.function, error, extra={"event": event.id})
+                log.info("%s is tried again: %s", self._stage.function, error)
                 return later()
             except Exception:
-                log.exception("%s failed on %s", self._stage.function, event.type, extra={"event": event.id})
+                log.exception("%s failed", self._stage.function)
                 return broken()
 
-    # Stages without secrets: no database, the answer is the reply.
+    def _handle(self, event: Envelope) -> Response:
+        raise NotImplementedError  # pragma: no cover
 
-    def _secretless(self, event: Envelope) -> Response:
-        fact = self._fact(event)
-        try:
-            answer = self._call(self._stage.handler, self._stage.signature.parameters, {type(fact): fact})
-        except (Permanent, Rejected) as error:
-            if self._stage.failure is None:
-                raise
-            log.warning("%s cannot work: %s", self._stage.function, error, extra={"event": event.id})
-            answer = failure_of(self._stage.failure, fact, str(error))
-        # The id follows from the question, so a repeated delivery gives the same answer twice and the inbox keeps one.
-        envelope = self._wiring.reply_envelope(answer, f"{event.id}/{self._stage.function}")
-        return reply(envelope)
-
-    # Stages with a database: once per event, whatever the broker does.
-
-    def _stateful(self, event: Envelope) -> Response:
-        try:
-            fact = self._trusted(event)
-        except Unreadable as error:
-            self._give_up(event, None, str(error))
-            return done()
-        try:
-            if self._stage.then is None:
-                self._at_once(event, fact)
-            else:
-                self._leased(event, fact)
-        except (Permanent, Rejected) as error:
-            log.warning("%s cannot work: %s", self._stage.function, error, extra={"event": event.id})
-            self._give_up(event, fact, str(error))
-        return done()
-
-    def _at_once(self, event: Envelope, fact: Fact) -> None:
-        """Claim, work and finish in one transaction."""
-        with self._wiring.database.work() as connection:
-            if not inbox.claim_whole(connection, self._stage.function, event):
-                return
-            bus = self._wiring.bus(connection)
-            given: dict[Any, Any] = {type(fact): fact, Envelope: event, Connection: connection, OutboxBus: bus}
-            self._call(self._stage.handler, self._stage.signature.parameters, given)
-        self._wiring.outbox.flush(bus.sent)
-
-    def _leased(self, event: Envelope, fact: Fact) -> None:
-        """Work outside any transaction under a lease, then record the value in one, fenced."""
-        stage, database = self._stage, self._wiring.database
-        with database.work() as connection:
-            claim, token = inbox.claim_lease(connection, stage.function, event)
-        if claim is not inbox.Claim.MINE:
-            return  # done, or somebody else's: the holder or the sweep sees to it
-        try:
-            with self._heartbeat(event, token):
-                value = self._call(stage.handler, stage.signature.parameters, {type(fact): fact, Envelope: event})
-            assert stage.then is not None
-            assert stage.then_signature is not None
-            with database.work() as connection:
-                bus = self._wiring.bus(connection)
-                given: dict[Any, Any] = {type(fact): fact, type(value): value, Connection: connection, OutboxBus: bus}
-                self._call(stage.then, stage.then_signature.parameters, given)
-                inbox.finish(connection, stage.function, event, token)
-        except (Permanent, Rejected):
-            with database.work() as connection:
-                inbox.release(connection, stage.function, event, token)
-            raise
-        except BaseException:
-            self._release_quietly(event, token)
-            raise
-        self._wiring.outbox.flush(bus.sent)
-
-    @contextmanager
-    def _heartbeat(self, event: Envelope, token: UUID) -> Iterator[None]:
-        """Renew the lease while the work goes on."""
-        stop = threading.Event()
-
-        def beat() -> None:
-            while not stop.wait(inbox.LEASE.total_seconds() / 4):
-                try:
-                    with self._wiring.database.work() as connection:
-                        if not inbox.renew(connection, self._stage.function, event, token):
-                            return
-                except AuricleError as error:
-                    log.warning("lease not renewed: %s", error)
-
-        thread = threading.Thread(target=beat, name="lease", daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            stop.set()
-            thread.join()
-
-    def _release_quietly(self, event: Envelope, token: UUID) -> None:
-        try:
-            with self._wiring.database.work() as connection:
-                inbox.release(connection, self._stage.function, event, token)
-        except Exception:
-            log.warning("lease not released; it ends by itself", exc_info=True)
-
-    # Giving up: recorded, told to the conductor, answered with success.
-
-    def _give_up(self, event: Envelope, fact: Fact | None, reason: str) -> None:
-        with self._wiring.database.work() as connection:
-            if not inbox.claim_whole(connection, self._stage.function, event):
-                return
-            bus = self._wiring.bus(connection)
-            run_id = getattr(fact, "run_id", None)
-            if run_id is not None and hasattr(fact, "work") and "work" in self._stage.filter:
-                # The run says the reason; a dead letter would only say it again.
-                failed = StepFailed(run_id=run_id, work=fact.work, attempt=fact.attempt, error=reason)  # type: ignore[union-attr]
-                bus.publish(failed, id=f"{event.id}/failed")
-            else:
-                DeadLetterStore(connection).keep(uuid7(), self._stage.function, event, reason, run_id)
-        self._wiring.outbox.flush(bus.sent)
-
-    def _refuse_request(self, request: Request, error: Rejected) -> Response:
-        """Not an event at all. Whoever holds a database keeps what came; the others let the broker dead-letter it."""
+    def _no_event(self, request: Request, error: Rejected) -> Response:
+        """What came is no event: the broker keeps it as a dead letter."""
         log.warning("%s got something that is no event: %s", self._stage.function, error)
-        if self._stage.secretless:
-            return broken()
-        event = Envelope(
-            id=request.headers.get("ce-id") or str(uuid7()),
-            source=request.headers.get("ce-source") or "unknown",
-            type=request.headers.get("ce-type") or "unreadable",
-            time=self._wiring.now(),
-            datacontenttype=request.headers.get("content-type") or "application/octet-stream",
-            data=request.get_data()[:65536],
-        )
-        try:
-            self._give_up(event, None, str(error))
-        except Retryable:
-            return later()
-        return done()
-
-    def _trusted(self, event: Envelope) -> Fact:
-        """The fact, if this deployment published it (or if it carries a receipt that the stage itself checks)."""
-        fact = self._fact(event)
-        if not fact.SECRETLESS and not self._wiring.signer.signed(event):
-            raise Unreadable("This event is not signed by this deployment (EVENT_KEY). It was not acted upon.")
-        return fact
+        return broken()
 
     def _fact(self, event: Envelope) -> Fact:
         kind = self._kinds.get(event.type)
@@ -234,3 +94,28 @@ class EventDoor:
 
     def _call(self, handler: Any, parameters: Mapping[str, Any], given: dict[Any, Any]) -> Any:
         return handler(**self._wiring.arguments(parameters, given))
+
+
+class SecretlessDoor(EventDoor):
+    """For stages that hold nothing: the answer is the reply."""
+
+    def _handle(self, event: Envelope) -> Response:
+        fact = self._fact(event)
+        try:
+            answer = self._call(self._stage.handler, self._stage.signature.parameters, {type(fact): fact, "event": fact})
+        except (Permanent, Rejected) as error:
+            if self._stage.failure is None:
+                raise
+            log.warning("%s cannot work: %s", self._stage.function, error, extra={"event": event.id})
+            answer = failure_of(self._stage.failure, fact, str(error))
+        # The id follows from the question, so a repeated delivery gives the same answer twice and the inbox keeps one.
+        return reply(self._wiring.reply_envelope(answer, f"{event.id}/{self._stage.function}"))
+
+
+def door_of(stage: Stage, wiring: Wiring) -> EventDoor:
+    """The door that fits the stage."""
+    if stage.secretless:
+        return SecretlessDoor(stage, wiring)
+    from auricle.runtime.inboxdoor import InboxDoor
+
+    return InboxDoor(stage, wiring)

@@ -7,19 +7,16 @@ killed process left behind. A fact may leave twice, never not at all: receivers 
 from __future__ import annotations
 
 import logging
-import os
-import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from uuid import UUID
 
 import msgspec
 from sqlalchemy import BigInteger, Column, Connection, DateTime, Identity, LargeBinary, Table, func, text
 
 from auricle.contract.event import Envelope, Fact
 from auricle.errors import Retryable
-from auricle.runtime.cloudevent import binary
 from auricle.runtime.database import Database
+from auricle.runtime.sink import Sink, uuid7
 from auricle.runtime.signing import Signer
 from auricle.runtime.telemetry import traceparent
 from auricle.schema import metadata
@@ -36,36 +33,6 @@ outbox = Table(
 LEFT_BEHIND = "5 seconds"
 """Younger rows belong to a process that is about to send them itself."""
 BATCH = 100
-
-
-def uuid7() -> UUID:
-    """RFC 9562 version 7: sortable by creation, 74 random bits."""
-    milliseconds = time.time_ns() // 1_000_000
-    value = milliseconds << 80 | int.from_bytes(os.urandom(10), "big")
-    value = value & ~(0xF << 76) | 0x7 << 76
-    return UUID(int=value & ~(0x3 << 62) | 0x2 << 62)
-
-
-class Sink:
-    """Where envelopes are posted: one broker, one keep-alive pool."""
-
-    def __init__(self, url: str) -> None:
-        """`url` is the broker's ingress."""
-        import urllib3
-
-        self._url = url
-        self._pool = urllib3.PoolManager(maxsize=8, retries=False, timeout=urllib3.Timeout(connect=2, read=15))
-        self._failures = (urllib3.exceptions.HTTPError, OSError)
-
-    def post(self, event: Envelope) -> None:
-        """Hand over one event; `Retryable` unless the broker took it."""
-        headers, body = binary(event)
-        try:
-            answer = self._pool.request("POST", self._url, body=body, headers=headers)
-        except self._failures as error:
-            raise Retryable("The event broker is away; what happened is kept and will be sent.") from error
-        if answer.status >= 300:
-            raise Retryable(f"The event broker answered {answer.status}; what happened is kept and will be sent.")
 
 
 class Publisher:

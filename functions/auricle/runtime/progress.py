@@ -1,0 +1,49 @@
+"""Telling the conductor how far slow work is: events straight to the broker, rarely, and never worth failing for."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING
+
+from auricle.contract.event import Fact
+from auricle.errors import Retryable
+from auricle.runs.events import StepProgressed
+from auricle.runtime.sink import uuid7
+
+if TYPE_CHECKING:
+    from auricle.runtime.wiring import Wiring
+
+log = logging.getLogger(__name__)
+EVERY_SECONDS = 1.0
+
+
+class BrokerProgress:
+    """`ports.bus.Progress` for the released piece of work `event`."""
+
+    def __init__(self, wiring: Wiring, event: Fact | None) -> None:
+        """Without a released event (or a broker) nothing is told."""
+        self._wiring = wiring
+        self._event = event if hasattr(event, "receipt") and wiring.settings.broker_url else None
+        self._next = time.monotonic() + EVERY_SECONDS
+        self._count = 0
+
+    def __call__(self, fraction: float) -> None:
+        """Tell, unless it was told just now."""
+        event = self._event
+        if event is None or time.monotonic() < self._next:
+            return
+        self._count += 1
+        fact = StepProgressed(
+            run_id=event.run_id,  # type: ignore[attr-defined]
+            work=event.work,  # type: ignore[attr-defined]
+            index=getattr(event, "index", 0),
+            attempt=event.attempt,  # type: ignore[attr-defined]
+            fraction=min(1.0, max(0.0, float(fraction))),
+            receipt=event.receipt,  # type: ignore[attr-defined]
+        )
+        try:
+            self._wiring.sink.post(self._wiring.reply_envelope(fact, str(uuid7())))
+        except Retryable as error:
+            log.debug("progress not told: %s", error)
+        self._next = time.monotonic() + EVERY_SECONDS

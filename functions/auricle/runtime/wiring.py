@@ -1,0 +1,274 @@
+"""From parameter types to values: the one place where ports meet adapters, lazily, by what a signature names.
+
+Deployment-chosen things come from the settings. Adapters are imported when first asked for, so a function loads only
+what its own signature names.
+"""
+
+from __future__ import annotations
+
+import types
+import typing
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from auricle.contract.event import Envelope, Fact
+from auricle.contract.store import Store, Units
+from auricle.ports.blobs import BlobStore, SignedBlobs
+from auricle.ports.bus import Bus, Progress
+from auricle.ports.feed import EventFeed
+from auricle.ports.keyring import Receipts
+from auricle.runtime.settings import Settings
+from auricle.runtime.signing import Signer
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from auricle.runtime.database import Database
+    from auricle.runtime.outbox import Outbox, OutboxBus, Publisher
+    from auricle.runtime.sink import Sink
+
+
+class Wiring:
+    """One process's connections to the outside. Everything is made on first use and kept."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Nothing is connected yet."""
+        self.settings = settings
+
+    # What the doors use themselves.
+
+    @cached_property
+    def database(self) -> Database:
+        """The process's pool."""
+        from auricle.runtime.database import Database, engine_for
+
+        return Database(engine_for(self.settings.database_url, self.settings.database_pool))
+
+    @cached_property
+    def signer(self) -> Signer:
+        """Signs and checks events."""
+        return Signer(self.settings.event_key)
+
+    @cached_property
+    def sink(self) -> Sink:
+        """The broker."""
+        from auricle.runtime.sink import Sink
+
+        return Sink(self.settings.broker_url)
+
+    @cached_property
+    def publisher(self) -> Publisher:
+        """Facts to signed envelopes."""
+        from auricle.runtime.outbox import Publisher
+
+        return Publisher(self.settings.event_source, self.signer)
+
+    @cached_property
+    def outbox(self) -> Outbox:
+        """Sends what is recorded."""
+        from auricle.runtime.outbox import Outbox
+
+        return Outbox(self.database, self.sink)
+
+    def bus(self, connection: Connection) -> OutboxBus:
+        """The bus of one unit of work."""
+        from auricle.runtime.outbox import OutboxBus
+
+        return OutboxBus(connection, self.publisher)
+
+    def reply_envelope(self, fact: Fact, id: str) -> Envelope:
+        """A secretless function's answer: unsigned (it has no key), believed for the receipt inside."""
+        from auricle.runtime.telemetry import traceparent
+
+        return Envelope(
+            id=id,
+            source=f"{self.settings.event_source}/{self.settings.auricle_function}",
+            type=fact.TYPE,
+            time=self.now(),
+            data=fact.encoded(),
+            extensions={**fact.attributes(), "traceparent": traceparent()},
+        )
+
+    def now(self) -> datetime:
+        """Wall clock, for timestamps on messages; leases and deadlines use the database's."""
+        return datetime.now(UTC)
+
+    # What signatures name.
+
+    def arguments(self, parameters: Mapping[str, Any], given: Mapping[Any, Any]) -> dict[str, Any]:
+        """Values for `parameters`: what the door has in hand (`given`, by type or by name), else ports and stores."""
+        return {name: self._value(name, kind, given) for name, kind in parameters.items()}
+
+    def _value(self, name: str, kind: Any, given: Mapping[Any, Any]) -> Any:
+        if name in given:
+            return given[name]
+        kind = _bare(kind)
+        for candidate in _alternatives(kind):
+            if candidate in given:
+                return given[candidate]
+        if isinstance(kind, type) and issubclass(kind, Store):
+            return kind(_needed(given, "sqlalchemy.Connection", name))
+        if kind is Bus:
+            return _needed(given, "auricle.runtime.outbox.OutboxBus", name)
+        if kind is Progress:
+            from auricle.runtime.progress import BrokerProgress
+
+            return BrokerProgress(self, next((v for v in given.values() if isinstance(v, Fact)), None))
+        provide = PROVIDERS.get(kind)
+        if provide is None:
+            raise TypeError(f"Nothing provides {name}: {kind!r}. Add a row to runtime.wiring.PROVIDERS.")
+        return self._kept(kind, provide)
+
+    def _kept(self, kind: Any, provide: Callable[[Wiring], Any]) -> Any:
+        kept: dict[Any, Any] = self.__dict__.setdefault("_ports", {})
+        if kind not in kept:
+            kept[kind] = provide(self)
+        return kept[kind]
+
+
+class DatabaseUnits:
+    """`contract.store.Units` on the process's pool."""
+
+    def __init__(self, database: Database) -> None:
+        """`database` gives each unit a connection."""
+        self._database = database
+
+    def unit(self) -> AbstractContextManager[Connection]:
+        """One transaction."""
+        return self._database.work()
+
+
+def _blobs(wiring: Wiring) -> Any:
+    s = wiring.settings
+    if s.s3_endpoint:
+        from auricle.adapters.blobs.s3 import S3Blobs
+
+        return S3Blobs(
+            endpoint=s.s3_endpoint,
+            region=s.s3_region,
+            bucket=s.s3_bucket,
+            access_key=s.s3_access_key_id,
+            secret_key=s.s3_secret_access_key,
+            public_url=s.blobs_public_url or s.s3_endpoint,
+            internal_url=s.blobs_internal_url or s.s3_endpoint,
+        )
+    from auricle.adapters.blobs.filesystem import FilesystemBlobs
+
+    internal = s.blobs_internal_url or s.blobs_public_url
+    return FilesystemBlobs(Path(s.data_dir) / "blobs", s.blobs_public_url, internal, bytes.fromhex(s.blobs_key))
+
+
+def _signed_blobs(wiring: Wiring) -> Any:
+    from auricle.adapters.blobs.signed_http import SignedHttp
+
+    return SignedHttp(tuple(o.strip() for o in wiring.settings.object_origins.split(",") if o.strip()))
+
+
+def _media_reader(wiring: Wiring) -> Any:
+    from auricle.adapters.media.pyav import PyAvReader
+
+    return PyAvReader()
+
+
+def _speech_models(wiring: Wiring) -> Any:
+    from auricle_gpu.pool import SpeechPool, SpeechSettings
+
+    s = wiring.settings
+    return SpeechPool(
+        SpeechSettings(
+            models_dir=Path(s.models_dir) if s.models_dir else None,
+            device=s.speech_device,
+            threads=s.speech_threads,
+            memory_budget_bytes=s.speech_memory_bytes or None,
+        )
+    )
+
+
+def _feed(wiring: Wiring) -> Any:
+    from auricle.runtime.feed import DatabaseFeed
+
+    return DatabaseFeed(wiring.database)
+
+
+def _limits(wiring: Wiring) -> Any:
+    from auricle.intake.model import UploadLimits
+
+    s = wiring.settings
+    return UploadLimits(max_bytes=s.max_upload_bytes, part_bytes=s.part_bytes, hours=s.upload_hours)
+
+
+def _pace(wiring: Wiring) -> Any:
+    from auricle.runs.model import Pace
+
+    s = wiring.settings
+    return Pace(
+        window=s.window,
+        task_seconds=s.task_seconds,
+        task_attempts=s.task_attempts,
+        transcribe_model=s.transcribe_model,
+        diarize_model=s.diarize_model,
+        chunk_seconds=s.chunk_seconds,
+    )
+
+
+def _bucket_token(wiring: Wiring) -> Any:
+    from auricle.intake.model import BucketToken
+
+    return BucketToken(value=wiring.settings.bucket_token)
+
+
+class _ByName(dict[Any, Callable[[Wiring], Any]]):
+    """Looks types up by their dotted name, so that this table imports no room and no numpy."""
+
+    def get(self, kind: Any, default: Any = None) -> Any:
+        return super().get(f"{getattr(kind, '__module__', '')}.{getattr(kind, '__qualname__', '')}", default)
+
+
+PROVIDERS = _ByName(
+    {
+        f"{BlobStore.__module__}.BlobStore": _blobs,
+        f"{SignedBlobs.__module__}.SignedBlobs": _signed_blobs,
+        f"{Receipts.__module__}.Receipts": lambda wiring: wiring.signer,
+        f"{EventFeed.__module__}.EventFeed": _feed,
+        f"{Units.__module__}.Units": lambda wiring: DatabaseUnits(wiring.database),
+        "auricle.ports.media.MediaReader": _media_reader,
+        "auricle.ports.speech.SpeechModels": _speech_models,
+        "auricle.intake.model.UploadLimits": _limits,
+        "auricle.intake.model.BucketToken": _bucket_token,
+        "auricle.runs.model.Pace": _pace,
+    }
+)
+"""Port or settings struct (by dotted name) → how it is made. A new port is a row."""
+
+SECRETS: dict[str, tuple[str, ...]] = {
+    "auricle.contract.store.Units": ("database_url",),
+    "auricle.contract.store.Store": ("database_url",),
+    f"{Bus.__module__}.Bus": ("database_url", "event_key"),
+    f"{BlobStore.__module__}.BlobStore": ("blobs_key", "s3_access_key_id", "s3_secret_access_key"),
+    f"{Receipts.__module__}.Receipts": ("event_key",),
+    f"{EventFeed.__module__}.EventFeed": ("database_url",),
+    "auricle.intake.model.BucketToken": ("bucket_token",),
+}
+"""Port → the secret settings that its adapter reads: what a function's process is given follows from its signature."""
+
+
+def _bare(kind: Any) -> Any:
+    """`Annotated[T, …]` without its marks."""
+    return typing.get_args(kind)[0] if typing.get_origin(kind) is typing.Annotated else kind
+
+
+def _alternatives(kind: Any) -> tuple[Any, ...]:
+    return typing.get_args(kind) if typing.get_origin(kind) in (typing.Union, types.UnionType) else (kind,)
+
+
+def _needed(given: Mapping[Any, Any], dotted: str, name: str) -> Any:
+    """A value that only a unit of work has."""
+    class_name = dotted.rpartition(".")[2]
+    for kind, value in given.items():
+        if isinstance(kind, type) and kind.__name__ == class_name:
+            return value
+    raise TypeError(f"{name} needs a unit of work; slow stages take `units: Units` and record in `then`.")
