@@ -88,7 +88,7 @@ class Stage:
     @property
     def secretless(self) -> bool:
         """Whether it holds no database: it replies with facts instead of publishing them."""
-        return bool(self.replies)
+        return self.image is Image.SPEECH
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +165,8 @@ def stage(
     scale: Scale = Scale.BURST,
     then: Callable[..., Any] | None = None,
 ) -> Callable[[Handler], Handler]:
-    """Hear events. One type (narrowed by `where`), or several through one shared attribute (`concerns`).
+    """Hear events. One type (narrowed by `where`), or several through one shared attribute (`concerns`); `on=()` hears
+    dead letters.
 
     With `then`, the handler runs outside any transaction and `then` records its value in one.
     """
@@ -175,9 +176,11 @@ def stage(
             raise DeclarationError(f"{kind.__name__}.TYPE {kind.TYPE!r} is not auricle.<room>.<past-participle>.v1")
     if concerns is None and len(heard) > 1:
         raise DeclarationError("a stage that hears several types hears them through one shared attribute: say concerns=")
-    if concerns is not None and any(kind.CONCERNS != concerns for kind in heard):
+    if concerns is not None and any(concerns != kind.CONCERNS for kind in heard):
         raise DeclarationError(f"every type heard through concerns={concerns!r} must carry it")
-    chosen = {"concerns": concerns} if concerns else {"type": heard[0].TYPE, **(where or {})}
+    chosen: dict[str, str] = {}  # nothing: what other functions' triggers send as dead letters
+    if heard:
+        chosen = {"concerns": concerns} if concerns else {"type": heard[0].TYPE, **(where or {})}
     wrong = [name for name in chosen if not EXTENSION_NAME.match(name)]
     if wrong:
         raise DeclarationError(f"extension attributes are named [a-z][a-z0-9]*: {', '.join(wrong)}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from auricle.contract.event import Fact
+from auricle.contract.event import Envelope, Fact
 
 
 class Bus(Protocol):
@@ -12,6 +12,10 @@ class Bus(Protocol):
 
     def publish(self, fact: Fact, *, id: str | None = None, subject: str | None = None) -> None:
         """Record `fact` for sending. A deterministic `id` makes repeats harmless; without one a UUIDv7 is used."""
+        ...
+
+    def republish(self, event: Envelope) -> None:
+        """Send an old event's content again under a new id, signed anew; `causationid` names the old one."""
         ...
 
 

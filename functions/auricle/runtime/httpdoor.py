@@ -31,7 +31,7 @@ from auricle.runtime.limits import MAX_BODY
 from auricle.runtime.outbox import OutboxBus
 from auricle.runtime.problems import MEDIA_TYPE, Problem, problem_of
 from auricle.runtime.telemetry import trace_id, traced
-from auricle.runtime.wiring import Wiring
+from auricle.runtime.wiring import Wiring, needs_unit
 from auricle.schema import metadata
 
 log = logging.getLogger(__name__)
@@ -102,6 +102,8 @@ class HttpDoor:
             given[route.body] = _body(route.signature.parameters[route.body], request)
         for name, header in route.headers.items():
             given[name] = request.headers.get(header)
+        if route.permission is Permission.PUBLIC and not needs_unit(route.signature):
+            return self._run(route, request, given)  # /health answers while the database is away
         with self._wiring.database.work() as connection:
             bus = self._wiring.bus(connection)
             given |= {Connection: connection, OutboxBus: bus}
@@ -221,11 +223,8 @@ def _query(kind: Any, request: Request) -> Any:
     known = {f.encode_name: f for f in msgspec.structs.fields(kind)}
     found: dict[str, Any] = {}
     for name, values in request.args.lists():
-        many = (
-            name in known
-            and "tuple" in str(known[name].type).lower()
-            or name in known
-            and "list" in str(known[name].type).lower()
+        many = (name in known and "tuple" in str(known[name].type).lower()) or (
+            name in known and "list" in str(known[name].type).lower()
         )
         if len(values) > 1 and not many:
             raise Invalid(f"The query says {name} {len(values)} times; say it once.")

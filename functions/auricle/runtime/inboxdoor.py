@@ -18,12 +18,12 @@ from sqlalchemy import Connection
 
 from auricle.admin.store import DeadLetterStore
 from auricle.contract.event import Envelope, Fact
+from auricle.contract.ids import uuid7
 from auricle.errors import AuricleError, Permanent, Rejected
 from auricle.runs.events import StepFailed
 from auricle.runtime import inbox
 from auricle.runtime.eventdoor import EventDoor, Unreadable, done
 from auricle.runtime.outbox import OutboxBus
-from auricle.runtime.sink import uuid7
 
 log = logging.getLogger(__name__)
 KEPT_BYTES = 65536

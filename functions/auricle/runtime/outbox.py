@@ -14,10 +14,11 @@ import msgspec
 from sqlalchemy import BigInteger, Column, Connection, DateTime, Identity, LargeBinary, Table, func, text
 
 from auricle.contract.event import Envelope, Fact
+from auricle.contract.ids import uuid7
 from auricle.errors import Retryable
 from auricle.runtime.database import Database
-from auricle.runtime.sink import Sink, uuid7
 from auricle.runtime.signing import Signer
+from auricle.runtime.sink import Sink
 from auricle.runtime.telemetry import traceparent
 from auricle.schema import metadata
 
@@ -54,6 +55,15 @@ class Publisher:
             data=fact.encoded(),
             extensions={**fact.attributes(), "traceparent": traceparent()},
         )
+        return self._signed(event)
+
+    def again(self, event: Envelope) -> Envelope:
+        """`event` under a new id; Knative's traces of the old delivery are left behind."""
+        kept = {k: v for k, v in event.extensions.items() if not k.startswith("knative") and k != "sig"}
+        new = msgspec.structs.replace(event, id=str(uuid7()), extensions={**kept, "causationid": event.id})
+        return self._signed(new)
+
+    def _signed(self, event: Envelope) -> Envelope:
         return msgspec.structs.replace(event, extensions={**event.extensions, "sig": self._signer.signature(event)})
 
 
@@ -70,8 +80,12 @@ class OutboxBus:
         """Record `fact` for sending."""
         self.publish_envelope(self._publisher.envelope(fact, id, subject))
 
+    def republish(self, event: Envelope) -> None:
+        """Send an old event's content again under a new id."""
+        self.publish_envelope(self._publisher.again(event))
+
     def publish_envelope(self, event: Envelope) -> None:
-        """Record an event that is signed already (a replay)."""
+        """Record an event that is signed already (the sweep's)."""
         statement = outbox.insert().values(envelope=msgspec.json.encode(event)).returning(outbox.c.id)
         self.sent.append((self._connection.execute(statement).scalar_one(), event))
 

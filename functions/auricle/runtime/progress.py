@@ -7,9 +7,9 @@ import time
 from typing import TYPE_CHECKING
 
 from auricle.contract.event import Fact
+from auricle.contract.ids import uuid7
 from auricle.errors import Retryable
 from auricle.runs.events import StepProgressed
-from auricle.runtime.sink import uuid7
 
 if TYPE_CHECKING:
     from auricle.runtime.wiring import Wiring

@@ -1,22 +1,10 @@
-"""Handing events to the broker: the one client, and the ids of what is new. No database: secretless functions use it too."""
+"""Handing events to the broker: the one client. No database: secretless functions use it too."""
 
 from __future__ import annotations
-
-import os
-import time
-from uuid import UUID
 
 from auricle.contract.event import Envelope
 from auricle.errors import Retryable
 from auricle.runtime.cloudevent import binary
-
-
-def uuid7() -> UUID:
-    """RFC 9562 version 7: sortable by creation, 74 random bits."""
-    milliseconds = time.time_ns() // 1_000_000
-    value = milliseconds << 80 | int.from_bytes(os.urandom(10), "big")
-    value = value & ~(0xF << 76) | 0x7 << 76
-    return UUID(int=value & ~(0x3 << 62) | 0x2 << 62)
 
 
 class Sink:
@@ -39,3 +27,11 @@ class Sink:
             raise Retryable("The event broker is away; what happened is kept and will be sent.") from error
         if answer.status >= 300:
             raise Retryable(f"The event broker answered {answer.status}; what happened is kept and will be sent.")
+
+    def alive(self) -> str:
+        """`ok`, or what is wrong. A broker answers a GET with 405; any answer means that it is there."""
+        try:
+            self._pool.request("GET", self._url)
+        except self._failures:
+            return "The event broker is away. Uploads are kept; processing goes on when it is back."
+        return "ok"

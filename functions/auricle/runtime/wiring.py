@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from auricle.contract.event import Envelope, Fact
+from auricle.contract.function import Signature
 from auricle.contract.store import Store, Units
 from auricle.ports.blobs import BlobStore, SignedBlobs
 from auricle.ports.bus import Bus, Progress
@@ -123,11 +124,21 @@ class Wiring:
             raise TypeError(f"Nothing provides {name}: {kind!r}. Add a row to runtime.wiring.PROVIDERS.")
         return self._kept(kind, provide)
 
+    def provide(self, kind: Any) -> Any:
+        """A port outside any unit of work."""
+        return self._value(kind.__name__, kind, {})
+
     def _kept(self, kind: Any, provide: Callable[[Wiring], Any]) -> Any:
         kept: dict[Any, Any] = self.__dict__.setdefault("_ports", {})
         if kind not in kept:
             kept[kind] = provide(self)
         return kept[kind]
+
+
+def needs_unit(signature: Signature) -> bool:
+    """Whether something in the signature lives in a unit of work."""
+    kinds = [_bare(kind) for kind in signature.parameters.values()]
+    return any(kind is Bus or (isinstance(kind, type) and issubclass(kind, Store)) for kind in kinds)
 
 
 class DatabaseUnits:
@@ -194,6 +205,12 @@ def _feed(wiring: Wiring) -> Any:
     return DatabaseFeed(wiring.database)
 
 
+def _components(wiring: Wiring) -> Any:
+    from auricle.runtime.components import DeploymentComponents
+
+    return DeploymentComponents(wiring)
+
+
 def _limits(wiring: Wiring) -> Any:
     from auricle.intake.model import UploadLimits
 
@@ -235,6 +252,7 @@ PROVIDERS = _ByName(
         f"{Receipts.__module__}.Receipts": lambda wiring: wiring.signer,
         f"{EventFeed.__module__}.EventFeed": _feed,
         f"{Units.__module__}.Units": lambda wiring: DatabaseUnits(wiring.database),
+        "auricle.ports.health.Components": _components,
         "auricle.ports.media.MediaReader": _media_reader,
         "auricle.ports.speech.SpeechModels": _speech_models,
         "auricle.intake.model.UploadLimits": _limits,

@@ -1,0 +1,1 @@
+"""Notifications: telling people what happens, while it happens."""
