@@ -25,7 +25,7 @@ def pack(kind: str, arrays: Mapping[str, NDArray[numpy.generic]]) -> bytes:
             member = zipfile.ZipInfo(f"{name}.npy", LONG_AGO)
             member.compress_type = zipfile.ZIP_DEFLATED
             buffer = io.BytesIO()
-            numpy.lib.format.write_array(buffer, numpy.ascontiguousarray(array), allow_pickle=False)
+            numpy.lib.format.write_array(buffer, numpy.array(array, order="C"), allow_pickle=False)
             archive.writestr(member, buffer.getvalue())
     return out.getvalue()
 

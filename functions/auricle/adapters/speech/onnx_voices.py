@@ -26,7 +26,7 @@ TOUCHING = 0.02
 class VoiceRules(msgspec.Struct, frozen=True, kw_only=True):
     """How one embedding model's voices are told apart; per model in models.toml. Measured on synthetic conversations."""
 
-    threshold: float = 0.30
+    threshold: float = 0.28
     """Average cosine distance up to which two voices are one person."""
     repeat_seconds: float = 1.0
     """Shorter clips are repeated up to this length before they are embedded."""
@@ -133,7 +133,7 @@ def speakers_of(voices: Vectors, seconds: Vectors, hints: SpeakerHints, rules: V
     if len(sure) < 2:
         sure = numpy.sort(numpy.argsort(-seconds, kind="stable")[:2])
     if len(sure) > rules.direct_clips:
-        means, counts, rows = condensed(voices[sure], rules.threshold / 2, rules.direct_clips // 8)
+        means, counts, rows = condensed(voices[sure], rules.threshold / 2, max(2, rules.direct_clips // 8))
     else:
         means, counts, rows = voices[sure], numpy.ones(len(sure), dtype=numpy.int64), numpy.arange(len(sure))
     lengths = numpy.bincount(rows, weights=seconds[sure], minlength=len(means)).astype(numpy.float64)
