@@ -1,0 +1,34 @@
+"""What every test may ask for: real databases, fast."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from builders.postgres_server import Server, running
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[Server]:
+    """One embedded PostgreSQL for the whole session (per xdist worker)."""
+    with running() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def database_name(postgres_server: Server) -> str:
+    """A fresh, empty database for this module: roles and the vector extension, no tables."""
+    return postgres_server.new_database()
+
+
+@pytest.fixture(scope="module")
+def database_url(postgres_server: Server, database_name: str) -> str:
+    """That database as its owner `auricle_migrate`, who may create tables."""
+    return postgres_server.owner_url(database_name)
+
+
+@pytest.fixture(scope="module")
+def app_database_url(postgres_server: Server, database_name: str) -> str:
+    """That database as a login of `auricle_app`, who may do what migrations granted."""
+    return postgres_server.app_url(database_name)
