@@ -14,7 +14,7 @@ from auricle.contract.choices import Permission
 
 PrincipalId = NewType("PrincipalId", UUID)
 TokenId = NewType("TokenId", UUID)
-TOKEN_PREFIX = "aur_"  # noqa: S105: what tokens begin with, so that scanners find leaked ones
+TOKEN_PREFIX = "aur_"  # noqa: S105 - what tokens begin with, so that scanners find leaked ones
 
 
 class Principal(msgspec.Struct, frozen=True, kw_only=True):

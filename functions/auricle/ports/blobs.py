@@ -37,7 +37,7 @@ class Part(msgspec.Struct, frozen=True):
 
 
 class BlobStore(Protocol):
-    """Objects by key. Missing objects raise `NotFound`; a store that is away raises `Retryable`; a full one `Retryable` too, and says so."""
+    """Objects by key. Missing objects raise `NotFound`; a store that is away or full raises `Retryable`, and says which."""
 
     def open(self, key: str) -> BinaryIO:
         """A seekable, buffered reader over the object (ranges are fetched as they are read)."""
@@ -72,7 +72,7 @@ class BlobStore(Protocol):
         ...
 
     def sign_part(self, key: str, ref: str, number: int, size: int, seconds: int) -> str:
-        """A browser URL that takes one PUT of exactly `size` bytes as part `number`, for `seconds`; no other header is needed."""
+        """A browser URL that takes one PUT of exactly `size` bytes as part `number`; no other header is needed."""
         ...
 
     def parts(self, key: str, ref: str) -> list[Part]:
@@ -103,7 +103,7 @@ class SignedBlobs(Protocol):
     """
 
     def fetch(self, url: str) -> bytes:
-        """The bytes. `NotFound` when there are none; `Permanent` when the URL is refused or expired; `Retryable` when the store is away."""
+        """The bytes. `NotFound`: there are none; `Permanent`: the URL is refused or expired; `Retryable`: the store is away."""
         ...
 
     def store(self, url: str, data: bytes) -> None:

@@ -49,11 +49,22 @@ class _Entry:
 
 @dataclass(slots=True)
 class _Window:
-    """The newest entries, and how far was read."""
+    """The newest entries: everything after `begins`, as far as was read."""
 
+    begins: Position
     entries: list[_Entry] = field(default_factory=list)
-    read_to: Position | None = None
     listeners: int = 0
+
+    def read_to(self) -> Position:
+        """The last entry's position."""
+        return self.entries[-1].position if self.entries else self.begins
+
+    def add(self, found: list[_Entry]) -> None:
+        """Remember what was read, the newest of it."""
+        self.entries += found
+        if len(self.entries) > KEPT:
+            self.begins = self.entries[-KEPT - 1].position
+            self.entries = self.entries[-KEPT:]
 
 
 class DatabaseFeed:
@@ -62,7 +73,7 @@ class DatabaseFeed:
     def __init__(self, database: Database) -> None:
         """Nothing is polled until somebody listens."""
         self._database = database
-        self._window = _Window()
+        self._window = _Window((0, 0))
         self._changed = threading.Condition()
 
     def follow(self, owner: UUID, after: str | None) -> Iterator[Happening | None]:
@@ -72,59 +83,46 @@ class DatabaseFeed:
 
     def _following(self, owner: UUID, position: Position) -> Iterator[Happening | None]:
         with self._changed:
-            self._window.listeners += 1
-            if self._window.listeners == 1:
-                self._window = _Window([], position, 1)
-                threading.Thread(target=self._poll, name="event-feed", daemon=True).start()
+            if self._window.listeners == 0:
+                self._window = _Window(position)
+                threading.Thread(target=self._poll, args=(self._window,), name="event-feed", daemon=True).start()
+            window = self._window
+            window.listeners += 1
         try:
             while True:
-                entries, complete = self._after(position)
-                if not complete:
-                    entries = self._read(position)
+                entries = self._after(window, position)
                 for entry in entries:
                     position = entry.position
                     if entry.owner == owner:
                         yield entry.happening
-                if not entries and not self._wait(position):
+                if not entries and not self._wait(window, position):
                     yield None
         finally:
             with self._changed:
-                self._window.listeners -= 1
+                window.listeners -= 1
 
-    def _after(self, position: Position) -> tuple[list[_Entry], bool]:
-        """Remembered entries after `position`; not complete when the memory begins later."""
+    def _after(self, window: _Window, position: Position) -> list[_Entry]:
+        """What came after `position`: from memory, or from the database when the memory begins later."""
         with self._changed:
-            entries = self._window.entries
-            newer = [e for e in entries if e.position > position]
-            begins = entries[0].position if entries else self._window.read_to
-            return newer, begins is not None and (
-                position >= begins or (not newer and position >= (self._window.read_to or position))
-            )
+            if position >= window.begins:
+                return [entry for entry in window.entries if entry.position > position]
+        return self._read(position)
 
-    def _wait(self, position: Position) -> bool:
+    def _wait(self, window: _Window, position: Position) -> bool:
         """Wait for something new; False after a quiet while."""
-        deadline = time.monotonic() + QUIET_SECONDS
         with self._changed:
-            while not (self._window.entries and self._window.entries[-1].position > position):
-                left = deadline - time.monotonic()
-                if left <= 0:
-                    return False
-                self._changed.wait(left)
-        return True
+            return self._changed.wait_for(lambda: window.read_to() > position, QUIET_SECONDS)
 
-    def _poll(self) -> None:
-        window = self._window
+    def _poll(self, window: _Window) -> None:
         while window.listeners > 0:
             try:
-                found = self._read(window.read_to or (0, 0))
+                found = self._read(window.read_to())
             except Retryable as error:
                 log.info("event feed waits: %s", error)
                 found = []
-                time.sleep(1)
             if found:
                 with self._changed:
-                    window.entries = (window.entries + found)[-KEPT:]
-                    window.read_to = found[-1].position
+                    window.add(found)
                     self._changed.notify_all()
             else:
                 time.sleep(POLL_SECONDS)

@@ -1,0 +1,88 @@
+"""The stages that hear. They hold no secret: URLs in the event, a fact as the answer."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable
+
+import msgspec
+
+from auricle.contract.choices import Image, Scale
+from auricle.contract.function import stage
+from auricle.errors import NotFound, Permanent
+from auricle.ports.blobs import SignedBlobs
+from auricle.ports.bus import Progress
+from auricle.ports.media import Clip
+from auricle.ports.speech import Span, SpeakerHints, SpeechModels, TranscriptionOptions
+from auricle.speech.audio import samples_of
+from auricle.speech.events import ChunkReleased, VoicesReleased, WorkFailed, WorkHeard
+
+Released = ChunkReleased | VoicesReleased
+
+
+@stage(on=ChunkReleased, where={"work": "transcribe"}, image=Image.SPEECH, scale=Scale.GPU)
+def transcribe(event: ChunkReleased, blobs: SignedBlobs, models: SpeechModels, progress: Progress) -> WorkHeard | WorkFailed:
+    """Turn one chunk of prepared audio into timed words."""
+
+    def hear() -> bytes:
+        transcriber = models.transcriber(event.model)
+        audio = samples_of(blobs.fetch(event.audio_url))
+        options = TranscriptionOptions(language=event.language, hotwords=event.hotwords, initial_prompt=event.initial_prompt)
+        return msgspec.json.encode(transcriber.transcribe(audio, event.start, _clips(event), options, progress))
+
+    return _answered(event, blobs, hear)
+
+
+@stage(on=ChunkReleased, where={"work": "diarize"}, image=Image.SPEECH, scale=Scale.GPU)
+def diarize(event: ChunkReleased, blobs: SignedBlobs, models: SpeechModels, progress: Progress) -> WorkHeard | WorkFailed:
+    """Listen to the voices of one chunk."""
+
+    def hear() -> bytes:
+        diarizer = models.diarizer(event.model)
+        audio = samples_of(blobs.fetch(event.audio_url))
+        span = Span(index=event.index, start=event.start, end=event.end, audio_end=event.audio_end)
+        return diarizer.listen(audio, span, _clips(event), progress)
+
+    return _answered(event, blobs, hear)
+
+
+@stage(on=VoicesReleased, image=Image.SPEECH, scale=Scale.GPU)
+def cluster(event: VoicesReleased, blobs: SignedBlobs, models: SpeechModels) -> WorkHeard | WorkFailed:
+    """Make the voices of all chunks the speakers of the recording."""
+
+    def hear() -> bytes:
+        diarizer = models.diarizer(event.model)
+        urls = msgspec.json.decode(blobs.fetch(event.manifest_url), type=list[str])
+        evidence = [blobs.fetch(url) for url in urls]
+        hints = SpeakerHints(num_speakers=event.num_speakers, min_speakers=event.min_speakers, max_speakers=event.max_speakers)
+        return msgspec.json.encode(diarizer.cluster(evidence, hints))
+
+    return _answered(event, blobs, hear)
+
+
+def _answered(event: Released, blobs: SignedBlobs, hear: Callable[[], bytes]) -> WorkHeard:
+    """The fact that the result is stored. A repeated delivery finds it there and does nothing again."""
+    began = time.monotonic()
+    try:
+        result = blobs.fetch(event.result_get_url)
+    except NotFound:
+        try:
+            result = hear()
+        except NotFound as error:
+            raise Permanent(f"The audio of this piece is gone: {error}") from error
+        blobs.store(event.result_put_url, result)
+    return WorkHeard(
+        run_id=event.run_id,
+        work=event.work,
+        index=event.index,
+        attempt=event.attempt,
+        receipt=event.receipt,
+        sha256=hashlib.sha256(result).hexdigest(),
+        size=len(result),
+        seconds=round(time.monotonic() - began, 3),
+    )
+
+
+def _clips(event: ChunkReleased) -> tuple[Clip, ...]:
+    return tuple(Clip(start, end) for start, end in event.clips)
