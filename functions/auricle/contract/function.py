@@ -49,7 +49,7 @@ class Signature:
         return cls({n: hints[n] for n in names}, hints["return"])
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Route:
     """One HTTP operation."""
 
@@ -69,7 +69,7 @@ class Route:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Stage:
     """One event function: what it hears, what it may answer."""
 
@@ -91,7 +91,7 @@ class Stage:
         return self.image is Image.SPEECH
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Timer:
     """Something that is done every `minutes`, by the one timer function."""
 

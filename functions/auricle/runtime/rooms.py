@@ -11,6 +11,7 @@ ROUTES: dict[str, str] = {
     "access": "auricle.access.routes",
     "admin": "auricle.admin.routes",
     "bucket_events": "auricle.intake.arrivals",
+    "docs": "auricle.admin.docs",
     "files": "auricle.files.routes",
     "intake": "auricle.intake.routes",
     "progress": "auricle.notifications.routes",
