@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from functools import cache
+from pathlib import Path
 
 import msgspec
 
@@ -98,3 +99,14 @@ def from_environment(environment: Mapping[str, str]) -> Settings:
 def settings() -> Settings:
     """This process's settings."""
     return from_environment(os.environ)
+
+
+def child_environment(more: Mapping[str, str]) -> dict[str, str]:
+    """The environment for a process that we start: ours and `more`."""
+    return {**os.environ, **more}
+
+
+def default_data_dir() -> Path:
+    """Where `auricle up` keeps its data when nobody says otherwise (the XDG base directories)."""
+    root = os.environ.get("XDG_DATA_HOME")
+    return (Path(root) if root else Path.home() / ".local" / "share") / "auricle"
