@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import ctypes
 import hashlib
 import os
 import shutil
 import signal
 import stat
 import subprocess
-import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 from urllib.parse import quote
@@ -19,6 +16,7 @@ from urllib.parse import quote
 from auricle.runtime.local.account import MAJOR, account_for, programs_for
 from auricle.runtime.local.errors import CannotStart
 from auricle.runtime.local.keys import Keys
+from auricle.runtime.local.tether import ends_with_parent
 
 SUPERUSER = "postgres"
 SOCKET_NAME = ".s.PGSQL.5432"
@@ -29,7 +27,7 @@ SETTINGS = {
     "listen_addresses": "",  # no TCP: nobody else on this machine even sees it
     "unix_socket_permissions": "0700",
     "shared_buffers": "32MB",  # the whole idle host is to stay under 250 MB; the system's cache does the rest
-    "max_connections": "50",  # API 8, broker 8, workers 2 each: far below; each slot costs memory
+    "max_connections": "80",  # API 11, broker 10, workers 2 each; every function its own process with --isolate
     "superuser_reserved_connections": "3",
     "work_mem": "4MB",
     "maintenance_work_mem": "48MB",
@@ -112,7 +110,7 @@ class Postgres:
             stdout=log,
             stderr=log,
             start_new_session=True,  # Ctrl-C reaches the supervisor alone: it stops its children in order
-            preexec_fn=_ends_with_parent(),
+            preexec_fn=ends_with_parent(signal.SIGINT),  # cleanly, even then
             **self._as_account(self.cluster),
         )
 
@@ -236,19 +234,3 @@ def _short_folder() -> Path:
         return Path("/run")
     runtime = Path(f"/run/user/{os.geteuid()}")
     return runtime if os.access(runtime, os.W_OK) else Path("/tmp")  # noqa: S108  (the folder made in it is checked and 0700)
-
-
-def _ends_with_parent() -> Callable[[], None] | None:
-    """Linux: have the kernel stop the child (cleanly) when this process is killed. Elsewhere the next start does."""
-    if sys.platform != "linux":
-        return None
-    parent = os.getpid()
-    prctl = ctypes.CDLL(None).prctl
-    death_signal = 1  # PR_SET_PDEATHSIG
-
-    def arrange() -> None:
-        prctl(death_signal, signal.SIGINT)
-        if os.getppid() != parent:
-            os._exit(1)
-
-    return arrange
