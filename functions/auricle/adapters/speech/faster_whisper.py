@@ -31,8 +31,8 @@ class Decoding(msgspec.Struct, frozen=True, kw_only=True):
     """Candidates kept while decoding: 1 is greedy and fastest."""
     window_seconds: float = WINDOW_SECONDS
     """Longest stretch heard at once."""
-    bridge_seconds: float | None = None
-    """Neighbouring clips share a window when the pause between them is at most this long; None: one clip per window."""
+    bridge_seconds: float = -1.0
+    """Neighbouring clips share a window when the pause between them is at most this long; negative: one clip per window."""
 
 
 class FasterWhisper:

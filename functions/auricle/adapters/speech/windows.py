@@ -12,11 +12,11 @@ SHORTEST = 0.05
 """Seconds. What is shorter holds no word, and fewer than 400 samples make no spectrum."""
 
 
-def windows_of(clips: Sequence[Clip], start: float, end: float, longest: float, bridge: float | None) -> list[Clip]:
+def windows_of(clips: Sequence[Clip], start: float, end: float, longest: float, bridge: float) -> list[Clip]:
     """Windows of at most `longest` seconds that cover the `clips` between `start` and `end`, in time order.
 
-    With `bridge` None every clip is a window of its own; otherwise a window takes in the next clip while the pause before
-    it is at most `bridge` seconds and the window stays within `longest`. Longer clips are cut into equal pieces.
+    A window takes in the next clip while the pause before it is at most `bridge` seconds (negative: never) and the window
+    stays within `longest`. Longer clips are cut into equal pieces.
     """
     windows: list[Clip] = []
     for clip in sorted(clips, key=lambda c: (c.start, c.end)):
@@ -24,7 +24,7 @@ def windows_of(clips: Sequence[Clip], start: float, end: float, longest: float, 
         if inside.end - inside.start < SHORTEST:
             continue
         last = windows[-1] if windows else None
-        if bridge is not None and last is not None and inside.start - last.end <= bridge and inside.end - last.start <= longest:
+        if last is not None and bridge >= 0 and inside.start - last.end <= bridge and inside.end - last.start <= longest:
             windows[-1] = Clip(last.start, max(last.end, inside.end))
         else:
             windows.extend(pieces_of(inside, longest))
