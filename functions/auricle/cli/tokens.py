@@ -23,16 +23,15 @@ def list_tokens(server: Server | None) -> None:
     table = Table("id", "name", "ends in", "scopes", "last use", "expires", box=None)
     for token in running_server(server).pages("/api/tokens"):
         scopes = ", ".join(token["scopes"]) or "all"
-        table.add_row(
-            token["id"], token["name"], token["hint"], scopes, token["last_used_at"] or "never", token["expires_at"] or "never"
-        )
+        used, ends = token["last_used_at"] or "never", token["expires_at"] or "never"
+        table.add_row(token["id"], token["name"], token["hint"], scopes, used, ends)
     Console().print(table)
 
 
 @tokens.command()
 @click.argument("name")
 @click.option(
-    "--scope", "scopes", multiple=True, type=click.Choice(SCOPES), help="What it may do. Default: everything you may."
+    "--scope", "scopes", multiple=True, type=click.Choice(SCOPES), help="What it may do. Default: all you may."
 )
 @click.option("--days", type=float, help="Days until it expires. Default: never.")
 @server_options

@@ -1,0 +1,69 @@
+# Two commands do everything: `make demo` and `make test`. Both set up what they need.
+SHELL := /bin/bash
+PYTHON ?= python3
+BIN := .venv/bin
+unexport PYTHONDONTWRITEBYTECODE
+
+.PHONY: help setup demo up test lint types docs unit test-chaos test-speech test-services bench lock clean
+
+help: ## What there is
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
+
+setup: .venv/.ready ## Make .venv (with .venv/bin/auricle) from the lock
+
+.venv/.ready: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit("Auricle needs Python 3.11 or newer (this is %d.%d): make setup PYTHON=python3.11" % sys.version_info[:2] if sys.version_info < (3, 11) else 0)'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==0.9.*
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode -r requirements.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps -e .
+	touch $@
+
+demo: setup ## Transcribe the shipped meeting through the whole pipeline
+	$(BIN)/auricle demo
+
+up: setup ## Run the server on this machine
+	$(BIN)/auricle up
+
+test: setup lint types docs unit ## Everything a newcomer needs to trust
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-cache
+
+types: setup
+	$(BIN)/mypy
+
+docs: setup
+	$(BIN)/python -m auricle.deploy.documents --check
+
+unit: setup
+	$(BIN)/python -m pytest -m "not chaos and not torch and not services"
+
+test-chaos: setup ## Kill processes at random; nothing is lost, nothing is done twice
+	$(BIN)/python -m pytest -m chaos tests/chaos
+
+.venv-speech/.ready: requirements-speech.lock pyproject.toml
+	test -x .venv-speech/bin/python || $(PYTHON) -m venv .venv-speech
+	.venv-speech/bin/python -m pip install --quiet --disable-pip-version-check uv==0.9.*
+	.venv-speech/bin/uv pip install --quiet --python .venv-speech/bin/python --compile-bytecode -r requirements-speech.lock
+	.venv-speech/bin/uv pip install --quiet --python .venv-speech/bin/python --no-deps -e .
+	touch $@
+
+test-speech: .venv-speech/.ready ## Real torch and pyannote on the demo pipeline
+	.venv-speech/bin/python -m pytest -m torch tests/speech_torch tests/contract/speech
+
+test-services: setup ## Against a real S3 server (installs Ceph by apt)
+	bash tests/services/install.sh
+	$(BIN)/python -m pytest -m services tests/services tests/contract/blobs
+
+bench: setup ## Figures, as ratios within one run
+	$(BIN)/auricle bench
+
+lock: ## Pin every package anew
+	$(BIN)/uv pip compile --quiet --no-header --python-version 3.11 --extra dev pyproject.toml -o requirements.lock
+	$(BIN)/python -m auricle.deploy.documents
+
+clean: ## Forget what was built
+	rm -rf .venv .venv-speech .pytest_cache .ruff_cache .mypy_cache
