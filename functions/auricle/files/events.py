@@ -9,7 +9,7 @@ from auricle.files.model import FileId
 
 
 class FileReceived(Fact, frozen=True, kw_only=True):
-    """All bytes of a file are here, pinned under an immutable key."""
+    """All bytes of a file are here. Its first preparation pins them under an immutable key."""
 
     TYPE: ClassVar[str] = "auricle.files.received.v1"
     CONCERNS: ClassVar[str] = "run"
@@ -18,7 +18,7 @@ class FileReceived(Fact, frozen=True, kw_only=True):
 
 
 class FilePurged(Fact, frozen=True, kw_only=True):
-    """A file's bytes are gone for good."""
+    """A file is gone for its owner: whoever keeps something of it lets go."""
 
     TYPE: ClassVar[str] = "auricle.files.purged.v1"
 
