@@ -14,7 +14,7 @@ setup: .venv/.ready ## Make .venv (with .venv/bin/auricle) from the lock
 .venv/.ready: requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("Auricle needs Python 3.11 or newer (this is %d.%d): make setup PYTHON=python3.11" % sys.version_info[:2] if sys.version_info < (3, 11) else 0)'
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==0.9.*
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==0.13.*
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode -r requirements.lock
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps -e .
 	touch $@
@@ -46,7 +46,7 @@ test-chaos: setup ## Kill processes at random; nothing is lost, nothing is done 
 
 .venv-speech/.ready: requirements-speech.lock pyproject.toml
 	test -x .venv-speech/bin/python || $(PYTHON) -m venv .venv-speech
-	.venv-speech/bin/python -m pip install --quiet --disable-pip-version-check uv==0.9.*
+	.venv-speech/bin/python -m pip install --quiet --disable-pip-version-check uv==0.13.*
 	.venv-speech/bin/uv pip install --quiet --python .venv-speech/bin/python --compile-bytecode -r requirements-speech.lock
 	.venv-speech/bin/uv pip install --quiet --python .venv-speech/bin/python --no-deps -e .
 	touch $@

@@ -67,7 +67,7 @@ def assemble(event: StepReleased, units: Units, blobs: BlobStore) -> Assembly:
         raise Permanent("The file was purged while its recording was worked on.")
     words = [msgspec.json.decode(_read(blobs, key), type=Words) for _, key in sorted(found.words)]
     voices = msgspec.json.decode(_read(blobs, found.voices), type=Speakers) if found.voices else None
-    transcript = join(
+    transcript, order = join(
         [passage for piece in words for passage in piece.passages],
         voices.exclusive if voices else None,
         overlaps=voices.turns if voices else (),
@@ -76,7 +76,8 @@ def assemble(event: StepReleased, units: Units, blobs: BlobStore) -> Assembly:
         duration=file.duration or 0.0,
         version=version,
     )
-    return Assembly(transcript=transcript, embeddings=voices.embeddings if voices else ())
+    heard = voices.embeddings if voices else ()
+    return Assembly(transcript=transcript, embeddings=tuple(heard[k] for k in order if k < len(heard)))
 
 
 class Documents(msgspec.Struct, frozen=True):
