@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from auricle.runtime.local.postgres import Postgres
-from auricle.runtime.local.roles import LOGINS, OWNER, ensure_database
+from auricle.runtime.local.roles import ensure_database
+from auricle.runtime.local.stepwords import LOGINS, OWNER
 
 _numbers = itertools.count(1)
 

@@ -121,7 +121,7 @@ def test_a_process_id_that_is_somebody_elses_now_is_left_alone(own: Server) -> N
 
 def test_stopping_a_server_that_hangs_takes_seconds_not_minutes(own: Server) -> None:
     os.kill(own.process.pid, signal.SIGSTOP)
-    own.postgres.stop(own.process, seconds=0.2)
+    own.postgres.stop(own.process)
     assert own.process.poll() is not None
 
 

@@ -53,6 +53,10 @@ SETTINGS = {
 }
 """Given on the command line, not in a file: each release brings its own, and nobody edits them into surprises."""
 
+ENDING = ((signal.SIGINT, 1.8), (signal.SIGQUIT, 0.6))
+"""Signals that end a server and the seconds that each is given: all sessions are cut off and everything is written down;
+or nothing is, and the next start recovers. The whole host stops within 5 s."""
+
 EPHEMERAL = {"fsync": "off", "full_page_writes": "off"}
 """For tests whose data nobody misses. What is committed still survives a killed server, though not a killed machine."""
 
@@ -119,9 +123,9 @@ class Postgres:
         lines = self._pid_file()
         return len(lines) >= 8 and lines[0] == str(process.pid) and lines[7] == "ready"
 
-    def stop(self, process: subprocess.Popen[bytes], seconds: float = 3.0) -> None:
-        """End it: cleanly within `seconds`, then at once (the next start recovers), then by force."""
-        for number, patience in ((signal.SIGINT, seconds), (signal.SIGQUIT, 1.0), (signal.SIGKILL, 5.0)):
+    def stop(self, process: subprocess.Popen[bytes]) -> None:
+        """End it: cleanly if it can be soon, else at once (the next start recovers), else by force."""
+        for number, patience in (*ENDING, (signal.SIGKILL, 5.0)):
             if process.poll() is not None:
                 return
             process.send_signal(number)

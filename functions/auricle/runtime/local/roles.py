@@ -7,10 +7,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from pg8000.native import Connection, identifier, literal
 
-OWNER = "auricle_migrate"
-GROUP = "auricle_app"
-LOGINS = ("auricle_app_a", "auricle_app_b")
-"""They alternate: a password is changed for the one that nobody uses."""
+from auricle.runtime.local.stepwords import GROUP, LOGINS, OWNER
 
 
 def ensure_database(superuser_url: str, name: str, passwords: Mapping[str, str]) -> None:

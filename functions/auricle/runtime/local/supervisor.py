@@ -43,14 +43,13 @@ class Stopped(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Child:
-    """One process to keep alive. `spawn` writes to the log it is given; `end` asks the process to finish."""
+    """One process to keep alive. `spawn` writes to the log it is given."""
 
     name: str
     spawn: Callable[[IO[bytes]], Process]
     ready: Callable[[Process], bool]
-    end: Callable[[Process], None]
-    patience: float = 1.5
-    """Seconds from `end` to the kill."""
+    ending: tuple[tuple[signal.Signals, float], ...] = ((signal.SIGTERM, 1.5),)
+    """Signals that ask it to end, and the seconds that each is given. Then it is killed."""
 
 
 @dataclass(slots=True)
@@ -74,7 +73,7 @@ def program(
     patience: float = 1.5,
     fds: Sequence[int] = (),
 ) -> Child:
-    """A child that is a program of ours: ends on SIGTERM, and with this process."""
+    """A child that is a program of ours: ends on SIGTERM, and with this process. `fds` are handed down to it."""
 
     def spawn(output: IO[bytes]) -> Process:
         return subprocess.Popen(
@@ -88,7 +87,7 @@ def program(
             preexec_fn=ends_with_parent(signal.SIGTERM),
         )
 
-    return Child(name, spawn, lambda process: ready(), lambda process: process.terminate(), patience)
+    return Child(name, spawn, lambda process: ready(), ((signal.SIGTERM, patience),))
 
 
 class Supervisor:
@@ -183,8 +182,9 @@ class Supervisor:
         deadline = time.monotonic() + seconds
         for kept in reversed(self._kept):
             if kept.process is not None and kept.process.poll() is None:
-                kept.child.end(kept.process)
-                self._await_end(kept.process, min(time.monotonic() + kept.child.patience, deadline))
+                for number, patience in kept.child.ending:
+                    kept.process.send_signal(number)
+                    self._await_end(kept.process, min(time.monotonic() + patience, deadline))
             if kept.process is not None:
                 _kill_group(kept.process)
                 kept.process.wait()

@@ -1,0 +1,58 @@
+"""What a database needs before anything is served: roles, the newest schema, the owner and its token.
+
+A process of its own, run at every start, because it needs libraries that the small supervisor must not load. Reads
+`Wanted` as JSON on standard input, writes `Done` as JSON on standard output.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import msgspec
+
+from auricle.access import actions
+from auricle.access.model import digest
+from auricle.access.store import TokenStore
+from auricle.runtime.database import Database, engine_for, migrate
+from auricle.runtime.local.stepwords import Done, Wanted
+
+
+def take(wanted: Wanted) -> Done:
+    """Do what is missing; what is there stays."""
+    if wanted.embedded is not None:
+        from auricle.runtime.local.roles import ensure_database
+
+        ensure_database(wanted.embedded.superuser_url, wanted.embedded.database, wanted.embedded.passwords)
+    revision = migrate(wanted.owner_url)
+    return Done(revision=revision, token_made=_ensure_owner(wanted.app_url, Path(wanted.token_file)))
+
+
+def _ensure_owner(url: str, token_file: Path) -> bool:
+    """Make the owner and write its token, unless the file holds one that the database knows."""
+    database = Database(engine_for(url, 1))
+    try:
+        with database.work() as connection:
+            tokens = TokenStore(connection)
+            if token_file.exists() and tokens.by_digest(digest(token_file.read_text().strip())) is not None:
+                return False
+            _, secret = actions.create_owner(tokens)
+        _write_private(token_file, f"{secret}\n")
+        return True
+    finally:
+        database.close()
+
+
+def _write_private(path: Path, text: str) -> None:
+    partial = path.with_suffix(".new")
+    with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+
+
+if __name__ == "__main__":
+    done = take(msgspec.json.decode(sys.stdin.buffer.read(), type=Wanted))
+    sys.stdout.buffer.write(msgspec.json.encode(done))

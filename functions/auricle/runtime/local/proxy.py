@@ -1,0 +1,142 @@
+"""With `--isolate`: requests go on to the function's own process, bodies and streams through our hands as they come."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import msgspec
+import urllib3
+
+from auricle.errors import AuricleError, NotFound, Retryable
+from auricle.runtime.local.refusing import refuse
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
+
+log = logging.getLogger(__name__)
+HOP_BY_HOP = frozenset(
+    {"connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "te", "trailer", "transfer-encoding", "upgrade"}
+)
+WAKE_SECONDS = 125.0
+"""Longest wait for a function's process to start: what a pool's `ready_seconds` allows, and a little."""
+QUIET_SECONDS = 120.0
+"""Longest silence of a function; a stream says something every 15 s."""
+PIECE = 65536
+PROBES = ("/healthz", "/readyz")
+_GONE = "This function's process is starting again. Try once more in a moment."
+
+
+class Warm(msgspec.Struct, frozen=True):
+    """The broker's answer to `POST /activate/<function>`."""
+
+    url: str
+
+
+class Proxy:
+    """A WSGI application that finds the function of a path, has the broker wake it, and passes the request on."""
+
+    def __init__(self, routes: Mapping[str, str], broker: str) -> None:
+        """`routes`: path template → function; `broker`: the broker's address."""
+        self._routes = sorted(((_parts(path), name) for path, name in routes.items()), key=_specific)
+        self._broker = broker
+        self._pool = urllib3.PoolManager(maxsize=32, retries=False)
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """Pass one request on. Probes ask about this process."""
+        if environ["PATH_INFO"] in PROBES:
+            start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", "3")])
+            return [b"ok\n"]
+        try:
+            return self._pass_on(self.function_of(environ["PATH_INFO"]), environ, start_response)
+        except AuricleError as error:
+            return refuse(error, start_response)
+
+    def function_of(self, path: str) -> str:
+        """The function that serves `path`: of several templates that fit, the one with words where others have holes."""
+        asked = _parts(path)
+        for template, name in self._routes:
+            if len(template) == len(asked) and all(t in (None, a) for t, a in zip(template, asked, strict=True)):
+                return name
+        raise NotFound(f"There is nothing at {path}. The interface is described at /api/docs.")
+
+    def _pass_on(self, function: str, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        try:
+            answer = self._ask(self._wake(function), environ)
+        except urllib3.exceptions.NewConnectionError:  # it had just gone to sleep or died: nothing was sent yet
+            answer = self._try(self._wake(function), environ)
+        except (urllib3.exceptions.HTTPError, OSError) as error:
+            raise Retryable(_GONE) from error
+        headers = [(k, v) for k, v in answer.headers.items() if k.lower() not in HOP_BY_HOP]
+        start_response(f"{answer.status} {answer.reason or 'OK'}", headers)
+        return _Body(answer)
+
+    def _try(self, url: str, environ: WSGIEnvironment) -> urllib3.BaseHTTPResponse:
+        try:
+            return self._ask(url, environ)
+        except (urllib3.exceptions.HTTPError, OSError) as error:
+            raise Retryable(_GONE) from error
+
+    def _wake(self, function: str) -> str:
+        """The address of a process of `function` that is ready."""
+        try:
+            answer = self._pool.request("POST", f"{self._broker}/activate/{function}", timeout=urllib3.Timeout(2, WAKE_SECONDS))
+        except (urllib3.exceptions.HTTPError, OSError) as error:
+            raise Retryable("The broker, which starts functions, is away. Try once more in a moment.") from error
+        if answer.status != 200:
+            log.error("the broker answered %d when asked to wake %s", answer.status, function)
+            raise Retryable(f"The function {function} could not be started. `auricle status` and its log say why.")
+        return msgspec.json.decode(answer.data, type=Warm).url
+
+    def _ask(self, url: str, environ: WSGIEnvironment) -> urllib3.BaseHTTPResponse:
+        target = url.rstrip("/") + quote(environ["PATH_INFO"].encode("latin-1"), safe="/%:@!$&'()*+,;=~-._")
+        if environ.get("QUERY_STRING"):
+            target += f"?{environ['QUERY_STRING']}"
+        return self._pool.request(
+            environ["REQUEST_METHOD"],
+            target,
+            headers=_headers(environ),
+            body=_body(environ),
+            preload_content=False,
+            redirect=False,
+            decode_content=False,
+            timeout=urllib3.Timeout(2, QUIET_SECONDS),
+        )
+
+
+class _Body:
+    """An answer as it comes. The server closes it, also when the listener leaves, and thereby tells the function."""
+
+    def __init__(self, answer: urllib3.BaseHTTPResponse) -> None:
+        self._answer = answer
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self._answer.stream(PIECE, decode_content=False)  # chunk by chunk where there are chunks
+
+    def close(self) -> None:
+        self._answer.close()
+
+
+def _headers(environ: WSGIEnvironment) -> dict[str, str]:
+    found = {name[5:].replace("_", "-"): value for name, value in environ.items() if name.startswith("HTTP_")}
+    kept = {name: value for name, value in found.items() if name.lower() not in HOP_BY_HOP}
+    for name in ("CONTENT_TYPE", "CONTENT_LENGTH"):
+        if environ.get(name):
+            kept[name.replace("_", "-")] = environ[name]
+    return kept
+
+
+def _body(environ: WSGIEnvironment) -> Any:
+    return environ["wsgi.input"] if environ.get("CONTENT_LENGTH") not in (None, "", "0") else None
+
+
+def _parts(path: str) -> tuple[str | None, ...]:
+    """The words of a path; None where a template has a hole."""
+    return tuple(None if part.startswith("{") else part for part in path.strip("/").split("/"))
+
+
+def _specific(route: tuple[tuple[str | None, ...], str]) -> tuple[bool, ...]:
+    """Sorts words before holes, from left to right."""
+    return tuple(part is None for part in route[0])

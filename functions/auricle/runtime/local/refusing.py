@@ -1,0 +1,23 @@
+"""The house's errors as plain WSGI answers, for what is refused before any function is reached."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from auricle.errors import AuricleError
+from auricle.runtime.problems import MEDIA_TYPE, problem_of
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse
+
+
+def refuse(error: AuricleError, start_response: StartResponse) -> Iterable[bytes]:
+    """The problem document of `error` as an answer."""
+    problem = problem_of(error)
+    body = problem.encoded()
+    headers = [("Content-Type", MEDIA_TYPE), ("Content-Length", str(len(body)))]
+    if problem.retry_after is not None:
+        headers.append(("Retry-After", str(problem.retry_after)))
+    start_response(f"{problem.status} {problem.title}", headers)
+    return [body]
