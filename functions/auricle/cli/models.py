@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from auricle.errors import AuricleError
@@ -28,10 +28,10 @@ def list_all() -> None:
     """Every model of the catalogue, and which are here."""
     from auricle_gpu.models import list_models
 
-    table = Table("model", "kind", "size", "here", "about", box=None)
+    table = Table("model", "kind", "size", "here?", "about", box=None)
     for model in list_models(models_folder()):
         size = f"{model.size / 1e6:,.0f} MB" if model.size else "?"
-        table.add_row(model.name, str(model.kind), size, "yes" if model.present else "", model.description)
+        table.add_row(model.name, str(model.kind), size, str(model.state), model.about)
     Console().print(table)
 
 
@@ -39,26 +39,26 @@ def list_all() -> None:
 @click.argument("name")
 def pull(name: str) -> None:
     """Download a model; a broken download goes on where it stopped."""
-    from auricle_gpu.models import pull as pull_model
+    from auricle_gpu.pulling import pull as pull_model
 
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
     try:
         with Progress(*columns, console=Console(stderr=True)) as progress:
-            task = progress.add_task(name, total=None)
-            path = pull_model(name, models_folder(), lambda done, total: progress.update(task, completed=done, total=total))
+            task = progress.add_task(name, total=1.0)
+            pulled = pull_model(name, models_folder(), lambda fraction: progress.update(task, completed=fraction))
     except AuricleError as error:
         raise click.ClickException(str(error)) from error
-    click.echo(f"{name} is at {path}.")
+    click.echo(f"{name} is at {pulled.path}.")
 
 
 @models.command()
 @click.argument("names", nargs=-1)
 def verify(names: tuple[str, ...]) -> None:
     """Compare models with their recorded sizes and digests; all that are here without NAMES."""
-    from auricle_gpu.models import list_models
+    from auricle_gpu.models import State, list_models
     from auricle_gpu.models import verify as verify_model
 
-    chosen = names or tuple(m.name for m in list_models(models_folder()) if m.present)
+    chosen = names or tuple(m.name for m in list_models(models_folder()) if m.state is not State.ABSENT)
     bad = 0
     for name in chosen:
         try:

@@ -30,9 +30,7 @@ def list_tokens(server: Server | None) -> None:
 
 @tokens.command()
 @click.argument("name")
-@click.option(
-    "--scope", "scopes", multiple=True, type=click.Choice(SCOPES), help="What it may do. Default: all you may."
-)
+@click.option("--scope", "scopes", multiple=True, type=click.Choice(SCOPES), help="What it may do. Default: all you may.")
 @click.option("--days", type=float, help="Days until it expires. Default: never.")
 @server_options
 def create(server: Server | None, name: str, scopes: tuple[str, ...], days: float | None) -> None:

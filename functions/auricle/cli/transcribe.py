@@ -38,7 +38,7 @@ def transcribe(files: tuple[Path, ...], output: Path | None, form: str | None, s
     if output and len(files) > 1:
         output.mkdir(parents=True, exist_ok=True)
     options = pipeline_options(**wishes)
-    host: AbstractContextManager[Server] = nullcontext(server) if server else embedded_host()
+    host: AbstractContextManager[Server] = nullcontext(server) if server is not None else embedded_host()
     if server is None:
         console.print("[dim]Starting an embedded Auricle for this command…")
     with host as ready:

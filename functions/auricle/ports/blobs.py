@@ -63,10 +63,6 @@ class BlobStore(Protocol):
         """Forget every object and unfinished part upload under `prefix`; returns how many objects."""
         ...
 
-    def list(self, prefix: str) -> Iterator[Blob]:
-        """Objects under `prefix`, in key order."""
-        ...
-
     def begin_parts(self, key: str, content_type: str = "application/octet-stream") -> str:
         """Open a part upload for `key`; returns the store's reference to it."""
         ...
@@ -93,6 +89,10 @@ class BlobStore(Protocol):
 
     def sign_put(self, key: str, seconds: int, audience: Audience) -> str:
         """A URL that takes one PUT of the whole object, for `seconds`."""
+        ...
+
+    def list(self, prefix: str) -> Iterator[Blob]:
+        """Objects under `prefix`, in key order."""
         ...
 
 

@@ -169,8 +169,8 @@ def encoded(value: Any, status: int, request: Request) -> Response:
     if isinstance(value, Redirect):
         return Response(status=302, headers={"Location": value.url})
     if isinstance(value, Stream):
-        headers = {"X-Accel-Buffering": "no", "Cache-Control": "no-cache"}
-        return Response(value.chunks, 200, headers, mimetype=value.content_type)
+        live = {"X-Accel-Buffering": "no", "Cache-Control": "no-cache"}
+        return Response(value.chunks, 200, live, mimetype=value.content_type)
     if isinstance(value, Download):
         response = Response(value.content, 200, content_type=value.content_type)
         if value.filename:

@@ -11,7 +11,20 @@ from enum import Enum, auto
 from uuid import UUID, uuid4
 
 import msgspec
-from sqlalchemy import Column, Connection, DateTime, Integer, LargeBinary, PrimaryKeyConstraint, Table, Text, Uuid, func, text
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Connection,
+    DateTime,
+    Integer,
+    LargeBinary,
+    PrimaryKeyConstraint,
+    Table,
+    Text,
+    Uuid,
+    func,
+    text,
+)
 from sqlalchemy.dialects.postgresql import insert
 
 from auricle.contract.event import Envelope
@@ -48,8 +61,7 @@ class Claim(Enum):
 def claim_whole(connection: Connection, function: str, event: Envelope) -> bool:
     """Mark the event done within this transaction; False when it was done before. A duplicate under way is waited for."""
     statement = insert(inbox).values(function=function, source=event.source, id=event.id, done_at=func.now())
-    statement = statement.on_conflict_do_nothing().returning(inbox.c.id)
-    if connection.execute(statement).first() is not None:
+    if connection.execute(statement.on_conflict_do_nothing().returning(inbox.c.id)).first() is not None:
         return True
     # Not done and held by nobody: an earlier try of a slow stage failed before it became a quick one. Take it.
     taken = connection.execute(
@@ -127,5 +139,5 @@ def trim(connection: Connection, days: int = 7) -> int:
     return connection.execute(inbox.delete().where(inbox.c.done_at < func.now() - timedelta(days=days))).rowcount
 
 
-def _is(function: str, event: Envelope) -> tuple[object, ...]:
+def _is(function: str, event: Envelope) -> tuple[ColumnElement[bool], ...]:
     return inbox.c.function == function, inbox.c.source == event.source, inbox.c.id == event.id

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from auricle.contract.event import Fact
 from auricle.contract.ids import uuid7
@@ -24,7 +24,7 @@ class BrokerProgress:
     def __init__(self, wiring: Wiring, event: Fact | None) -> None:
         """Without a released event (or a broker) nothing is told."""
         self._wiring = wiring
-        self._event = event if hasattr(event, "receipt") and wiring.settings.broker_url else None
+        self._event: Any = event if hasattr(event, "receipt") and wiring.settings.broker_url else None
         self._next = time.monotonic() + EVERY_SECONDS
         self._count = 0
 
@@ -35,12 +35,12 @@ class BrokerProgress:
             return
         self._count += 1
         fact = StepProgressed(
-            run_id=event.run_id,  # type: ignore[attr-defined]
-            work=event.work,  # type: ignore[attr-defined]
+            run_id=event.run_id,
+            work=event.work,
             index=getattr(event, "index", 0),
-            attempt=event.attempt,  # type: ignore[attr-defined]
+            attempt=event.attempt,
             fraction=min(1.0, max(0.0, float(fraction))),
-            receipt=event.receipt,  # type: ignore[attr-defined]
+            receipt=event.receipt,
         )
         try:
             self._wiring.sink.post(self._wiring.reply_envelope(fact, str(uuid7())))

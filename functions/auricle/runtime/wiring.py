@@ -186,13 +186,14 @@ def _media_reader(wiring: Wiring) -> Any:
 
 
 def _speech_models(wiring: Wiring) -> Any:
-    from auricle_gpu.pool import SpeechPool, SpeechSettings
+    from auricle_gpu.budget import Device
+    from auricle_gpu.pool import Pool, SpeechSettings
 
     s = wiring.settings
-    return SpeechPool(
+    return Pool(
         SpeechSettings(
             models_dir=Path(s.models_dir) if s.models_dir else None,
-            device=s.speech_device,
+            device=Device(s.speech_device),
             threads=s.speech_threads,
             memory_budget_bytes=s.speech_memory_bytes or None,
         )

@@ -16,7 +16,7 @@ def samples_of(flac: bytes) -> Samples:
     import av
 
     try:
-        with av.open(io.BytesIO(flac)) as container:
+        with av.open(io.BytesIO(flac), mode="r") as container:
             blocks = [frame.to_ndarray().reshape(-1) for frame in container.decode(audio=0)]
             rate = container.streams.audio[0].rate
     except (av.FFmpegError, IndexError) as error:
@@ -25,7 +25,7 @@ def samples_of(flac: bytes) -> Samples:
         raise Permanent("The prepared audio of this piece is not 16 kHz mono; prepare the file again.")
     samples = numpy.concatenate(blocks)
     if samples.dtype == numpy.int16:
-        return samples.astype(numpy.float32) / 32768
+        return samples.astype(numpy.float32) / numpy.float32(32768)
     if samples.dtype == numpy.int32:  # FFmpeg widens 24-bit FLAC
-        return samples.astype(numpy.float32) / 2147483648
+        return samples.astype(numpy.float32) / numpy.float32(2**31)
     return samples.astype(numpy.float32)

@@ -27,7 +27,7 @@ def transcribe(event: ChunkReleased, blobs: SignedBlobs, models: SpeechModels, p
 
     def hear() -> bytes:
         transcriber = models.transcriber(event.model)
-        audio = samples_of(blobs.fetch(event.audio_url))
+        audio = samples_of(_fetched(blobs, event.audio_url))
         options = TranscriptionOptions(language=event.language, hotwords=event.hotwords, initial_prompt=event.initial_prompt)
         return msgspec.json.encode(transcriber.transcribe(audio, event.start, _clips(event), options, progress))
 
@@ -40,7 +40,7 @@ def diarize(event: ChunkReleased, blobs: SignedBlobs, models: SpeechModels, prog
 
     def hear() -> bytes:
         diarizer = models.diarizer(event.model)
-        audio = samples_of(blobs.fetch(event.audio_url))
+        audio = samples_of(_fetched(blobs, event.audio_url))
         span = Span(index=event.index, start=event.start, end=event.end, audio_end=event.audio_end)
         return diarizer.listen(audio, span, _clips(event), progress)
 
@@ -53,8 +53,8 @@ def cluster(event: VoicesReleased, blobs: SignedBlobs, models: SpeechModels) -> 
 
     def hear() -> bytes:
         diarizer = models.diarizer(event.model)
-        urls = msgspec.json.decode(blobs.fetch(event.manifest_url), type=list[str])
-        evidence = [blobs.fetch(url) for url in urls]
+        urls = msgspec.json.decode(_fetched(blobs, event.manifest_url), type=list[str])
+        evidence = [_fetched(blobs, url) for url in urls]
         hints = SpeakerHints(num_speakers=event.num_speakers, min_speakers=event.min_speakers, max_speakers=event.max_speakers)
         return msgspec.json.encode(diarizer.cluster(evidence, hints))
 
@@ -67,10 +67,7 @@ def _answered(event: Released, blobs: SignedBlobs, hear: Callable[[], bytes]) ->
     try:
         result = blobs.fetch(event.result_get_url)
     except NotFound:
-        try:
-            result = hear()
-        except NotFound as error:
-            raise Permanent(f"The audio of this piece is gone: {error}") from error
+        result = hear()
         blobs.store(event.result_put_url, result)
     return WorkHeard(
         run_id=event.run_id,
@@ -86,3 +83,10 @@ def _answered(event: Released, blobs: SignedBlobs, hear: Callable[[], bytes]) ->
 
 def _clips(event: ChunkReleased) -> tuple[Clip, ...]:
     return tuple(Clip(start, end) for start, end in event.clips)
+
+
+def _fetched(blobs: SignedBlobs, url: str) -> bytes:
+    try:
+        return blobs.fetch(url)
+    except NotFound as error:
+        raise Permanent("What this piece needs is gone from the store; prepare the file again.") from error

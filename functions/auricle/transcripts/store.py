@@ -41,7 +41,14 @@ transcripts = Table(
     Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
     PrimaryKeyConstraint("file_id", "version"),
 )
-_of_version = {"columns": ["file_id", "version"], "refcolumns": ["transcripts.file_id", "transcripts.version"]}
+
+
+def _of_version() -> ForeignKeyConstraint:
+    """Rows that belong to a version go with it."""
+    whole = ["transcripts.file_id", "transcripts.version"]
+    return ForeignKeyConstraint(["file_id", "version"], whole, ondelete="CASCADE")
+
+
 segments = Table(
     "transcript_segments",
     metadata,
@@ -50,7 +57,7 @@ segments = Table(
     Column("position", Integer, nullable=False),
     Column("segment", JSONB, nullable=False),
     PrimaryKeyConstraint("file_id", "version", "position"),
-    ForeignKeyConstraint(**_of_version, ondelete="CASCADE"),
+    _of_version(),
 )
 speakers = Table(
     "transcript_speakers",
@@ -61,7 +68,7 @@ speakers = Table(
     Column("speaker", JSONB, nullable=False),
     Column("embedding", ARRAY(Float), nullable=False),
     PrimaryKeyConstraint("file_id", "version", "position"),
-    ForeignKeyConstraint(**_of_version, ondelete="CASCADE"),
+    _of_version(),
 )
 ROWS = 500
 """Rows of one insert statement: pg8000 sends parameters in one message, and 65,535 are its most."""
