@@ -81,8 +81,6 @@ def python(place: Place) -> Outcome:
             Grade.PROBLEM,
             f"{here[0]} on {here[1]} is not supported. Use Linux (x86-64, arm64), macOS (Apple silicon) or WSL2.",
         )
-    if sys.version_info < (3, 11):
-        return Grade.PROBLEM, f"Python {version} is too old: install 3.11 or newer."
     return Grade.OK, f"Python {version} on {here[0]} {here[1]}"
 
 

@@ -29,12 +29,17 @@ def doctor(port: int, data: Path, as_json: bool) -> None:
     else:
         from rich.console import Console
         from rich.markup import escape
+        from rich.table import Table
 
         listed = []
         console = Console()
         marks = {Grade.OK: "[green]✓[/]", Grade.NOTE: "[yellow]![/]", Grade.PROBLEM: "[red]✗[/]"}
         for finding in found:
             listed.append(finding)
-            console.print(f"{marks[finding.grade]} {finding.name:<9} {escape(finding.text)}", highlight=False)
+            line = Table.grid(padding=(0, 1))
+            line.add_column(width=1)
+            line.add_column(width=9)
+            line.add_row(marks[finding.grade], finding.name, escape(finding.text))
+            console.print(line)
     if any(finding.grade is Grade.PROBLEM for finding in listed):
         raise SystemExit(1)

@@ -59,7 +59,7 @@ def test_text_is_compared_in_utf8_whatever_the_machine_speaks(database_url: str)
 
 def test_a_wrong_password_and_tcp_are_refused(postgres_server: Server, database_url: str) -> None:
     password = postgres_server.postgres.keys["auricle_migrate"]
-    with pytest.raises(DBAPIError, match="password authentication failed"):
+    with pytest.raises(DBAPIError):  # the server says why, and may have closed the line before that is read
         answer(database_url.replace(password, "0" * 64), "select 1")
     assert psutil.Process(postgres_server.process.pid).net_connections("tcp") == []
 
