@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -82,7 +83,7 @@ def put_through(server: Server, path: Path, options: dict[str, Any], shown: Bars
 
 def _write(text: bytes, path: Path, output: Path | None, form: str, several: bool) -> None:
     if output is None:
-        click.get_binary_stream("stdout").write(text if text.endswith(b"\n") else text + b"\n")
+        sys.stdout.buffer.write(text if text.endswith(b"\n") else text + b"\n")
         return
     target = output / f"{path.stem}.{form}" if several or output.is_dir() else output
     target.write_bytes(text)
