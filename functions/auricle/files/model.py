@@ -127,12 +127,7 @@ def original_key(file_id: FileId, version: UUID, extension: str) -> str:
 
 def chunk_key(file_id: FileId, run_id: UUID, index: int) -> str:
     """Where a run's preparation puts a chunk."""
-    return f"{chunks_prefix(file_id)}{run_id}/{index:05}.flac"
-
-
-def chunks_prefix(file_id: FileId) -> str:
-    """Beneath this are the chunks of all preparations of a file."""
-    return f"chunks/{file_id}/"
+    return f"chunks/{file_id}/{run_id}/{index:05}.flac"
 
 
 def peaks_key(file_id: FileId, run_id: UUID) -> str:
@@ -143,6 +138,11 @@ def peaks_key(file_id: FileId, run_id: UUID) -> str:
 def poster_key(file_id: FileId, run_id: UUID) -> str:
     """Where a run's preparation puts a video's poster."""
     return f"posters/{file_id}/{run_id}.jpg"
+
+
+def preparation_prefixes(file_id: FileId) -> tuple[str, ...]:
+    """Beneath these is what all preparations of a file made; the next component begins with the run's id."""
+    return f"chunks/{file_id}/", f"peaks/{file_id}/", f"posters/{file_id}/"
 
 
 def uploads_prefix(owner: UUID, file_id: FileId) -> str:

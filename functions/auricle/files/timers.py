@@ -1,0 +1,22 @@
+"""The trash's end, and the second erasing of what was purged."""
+
+from __future__ import annotations
+
+from auricle.contract.function import timer
+from auricle.files import actions
+from auricle.files.store import FileStore
+from auricle.ports.blobs import BlobStore
+from auricle.ports.bus import Bus
+from auricle.transcripts.store import TranscriptStore
+
+
+@timer(minutes=60)
+def purge_old_trash(files: FileStore, transcripts: TranscriptStore, bus: Bus) -> None:
+    """Purge what was in the trash for 30 days."""
+    actions.purge_old_trash(files, transcripts, bus)
+
+
+@timer(minutes=60)
+def erase_purged(files: FileStore, blobs: BlobStore) -> None:
+    """Delete the bytes of purged files that are due: URLs that were given out before may have written some since."""
+    actions.erase_due(files, blobs)

@@ -1,0 +1,301 @@
+"""How files come in: uploads in parts, objects that arrive by themselves, and what is left of those that never came."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
+
+from auricle.access.model import Principal
+from auricle.contract.ids import uuid7
+from auricle.errors import Conflict, Invalid, NotFound
+from auricle.files.events import FileReceived
+from auricle.files.model import File, FileId, Options, clean_name
+from auricle.files.store import ChunkStore, FileStore
+from auricle.intake.model import (
+    DROP_SECONDS,
+    DROPS,
+    FIRST_PARTS,
+    MAX_SIGNED,
+    PART_SECONDS,
+    UPLOADS,
+    Arrival,
+    Drop,
+    Preparation,
+    ReceivedPart,
+    SignedPart,
+    StartedUpload,
+    Upload,
+    UploadId,
+    UploadLimits,
+    UploadState,
+    UploadStatus,
+    arrived_type,
+    base_name,
+    check_sha256,
+    check_size,
+    drop_prefix,
+    dropped_by,
+    dropped_name,
+    kind_of,
+    media_type,
+    part_size,
+    too_large,
+    upload_key,
+)
+from auricle.intake.store import IntakeStore
+from auricle.ports.blobs import Audience, Blob, BlobStore, Part
+from auricle.ports.bus import Bus
+from auricle.runs.events import StepFinished, StepReleased
+
+log = logging.getLogger(__name__)
+NO_UPLOAD = "There is no such upload."
+GONE = "The parts of this upload are gone from the store. Begin a new one: POST /api/uploads."
+SWEPT = 100
+"""Uploads (and twice as many leftovers) of one sweep: its unit of work stays short, the next one goes on."""
+REMEMBERED_DAYS = 30
+
+
+def begin(
+    who: Principal,
+    intake: IntakeStore,
+    files: FileStore,
+    blobs: BlobStore,
+    limits: UploadLimits,
+    *,
+    name: str,
+    size: int,
+    sha256: str | None,
+    content_type: str | None,
+    options: Options,
+) -> StartedUpload:
+    """Make room for a file's bytes: its row, the store's part upload, the first URLs."""
+    check_size(size, limits)
+    name, sha256 = clean_name(base_name(name)), check_sha256(sha256)
+    kept_as = media_type(content_type, name)
+    file_id = FileId(uuid7())
+    key = upload_key(who.id, file_id, uuid4(), name)
+    files.add(
+        file_id, who.id, name=name, size=size, content_type=kept_as, kind=kind_of(kept_as), sha256=sha256, options=options
+    )
+    upload = intake.add(
+        UploadId(uuid7()),
+        file_id,
+        who.id,
+        key=key,
+        ref=blobs.begin_parts(key, kept_as),
+        size=size,
+        part_size=part_size(size, limits),
+        hours=limits.hours,
+    )
+    first = range(1, min(FIRST_PARTS, upload.part_count) + 1)
+    return StartedUpload(
+        id=upload.id,
+        file_id=file_id,
+        part_size=upload.part_size,
+        part_count=upload.part_count,
+        parts=_signed(upload, first, blobs),
+        expires_at=upload.expires_at,
+    )
+
+
+def sign_parts(
+    id: UploadId, who: Principal, intake: IntakeStore, blobs: BlobStore, numbers: Sequence[int]
+) -> tuple[SignedPart, ...]:
+    """URLs for more parts of an open upload, or for the same ones again."""
+    upload = _open(intake.get(who.id, id))
+    if upload.seconds_left < 1:
+        raise Conflict("This upload has expired. Begin a new one: POST /api/uploads.", state=UploadState.EXPIRED)
+    wanted = sorted(set(numbers))
+    if not wanted or len(wanted) > MAX_SIGNED:
+        raise Invalid(f"Ask for 1 to {MAX_SIGNED} part numbers at a time.", field="numbers")
+    if wanted[0] < 1 or wanted[-1] > upload.part_count:
+        raise Invalid(f"This upload's parts are numbered 1 to {upload.part_count}.", field="numbers")
+    return _signed(upload, wanted, blobs)
+
+
+def status(id: UploadId, who: Principal, intake: IntakeStore, blobs: BlobStore) -> UploadStatus:
+    """Which parts are there: what a client that lost its way asks before it goes on."""
+    upload = _found(intake.get(who.id, id))
+    there = _parts_of(upload, blobs) if upload.state is UploadState.OPEN else []
+    return UploadStatus(
+        id=upload.id,
+        file_id=upload.file_id,
+        state=upload.state,
+        size=upload.size,
+        part_size=upload.part_size,
+        part_count=upload.part_count,
+        parts=tuple(ReceivedPart(part.number, part.size) for part in there),
+        missing=_missing(upload, there) if upload.state is UploadState.OPEN else (),
+        expires_at=upload.expires_at,
+    )
+
+
+def complete(id: UploadId, who: Principal, intake: IntakeStore, files: FileStore, blobs: BlobStore, bus: Bus) -> File:
+    """Make the file out of its parts. Said twice, it answers the same; with parts missing, nothing is lost."""
+    upload = _found(intake.held(who.id, id))
+    if upload.state is not UploadState.COMPLETED:
+        upload = _open(upload)
+        _received(upload, _whole(upload, blobs), intake, files, bus)
+    file = files.get(who.id, upload.file_id)
+    if file is None:
+        raise Conflict("The file of this upload was purged. Begin a new upload: POST /api/uploads.")
+    return file
+
+
+def abort(id: UploadId, who: Principal, intake: IntakeStore, files: FileStore, blobs: BlobStore) -> None:
+    """Give an upload up: its parts and its file's row go."""
+    upload = _found(intake.held(who.id, id))
+    if upload.state is UploadState.COMPLETED:
+        raise Conflict(f"This upload is complete. Delete its file instead: DELETE /api/files/{upload.file_id}.")
+    if upload.state is UploadState.OPEN:
+        _discard(upload, UploadState.ABORTED, intake, files, blobs)
+
+
+def drop(who: Principal, blobs: BlobStore, name: str) -> Drop:
+    """A URL that takes a whole file in one PUT."""
+    prefix = drop_prefix(who.id)
+    key = f"{prefix}{uuid4()}/{clean_name(base_name(name))}"
+    ends = datetime.now(UTC) + timedelta(seconds=DROP_SECONDS)
+    return Drop(url=blobs.sign_put(key, DROP_SECONDS, Audience.BROWSER), key=key, prefix=prefix, expires_at=ends)
+
+
+def arrived(
+    arrival: Arrival, intake: IntakeStore, files: FileStore, blobs: BlobStore, limits: UploadLimits, bus: Bus
+) -> FileId | None:
+    """Somebody says an object is there: a new file, the end of an upload, or old news (None).
+
+    Notifications come late, twice and out of order, so what they tell is only a hint: the store is asked what is there now.
+    """
+    if arrival.key.startswith(UPLOADS):
+        upload = intake.held_by_key(arrival.key)
+        return _finished_by_arrival(upload, intake, files, blobs, bus) if upload else None
+    owner = dropped_by(arrival.key) if arrival.key.startswith(DROPS) else None
+    if owner is None:
+        return None
+    if not intake.has_principal(owner):
+        log.warning("an object was dropped for %s, who does not exist; it stays where it is", owner)
+        return None
+    blob = blobs.stat(arrival.key)
+    file_id = FileId(uuid7())
+    if blob is None or not intake.arrive(blob.key, blob.etag, file_id):
+        return None
+    name = dropped_name(blob.key)
+    kept_as = arrived_type(blob.content_type, name)
+    files.add(file_id, owner, name=name, size=blob.size, content_type=kept_as, kind=kind_of(kept_as))
+    files.received(file_id, blob.key)
+    if blob.size > limits.max_bytes:
+        files.unreadable(file_id, too_large(blob.size, limits))
+    else:
+        _tell(file_id, bus)
+    return file_id
+
+
+def record_preparation(event: StepReleased, preparation: Preparation, files: FileStore, chunks: ChunkStore, bus: Bus) -> None:
+    """Write down what preparing a file gave; a file that was purged meanwhile keeps nothing."""
+    if files.prepared(event.file_id, preparation.findings):
+        chunks.replace(event.file_id, preparation.chunks)
+    finished = StepFinished(run_id=event.run_id, work=event.work, attempt=event.attempt, warnings=preparation.findings.warnings)
+    bus.publish(finished, id=f"{event.run_id}/{event.work}/{event.attempt}/finished")
+
+
+def sweep(intake: IntakeStore, files: FileStore, blobs: BlobStore, bus: Bus) -> None:
+    """Let go of uploads that nobody finished, and of objects that were pinned elsewhere."""
+    for upload in intake.expired(SWEPT):
+        if _finished_by_arrival(upload, intake, files, blobs, bus) is None:
+            _discard(upload, UploadState.EXPIRED, intake, files, blobs)
+    for key, etag in intake.leftovers(2 * SWEPT):
+        blob = blobs.stat(key)
+        if blob is not None and blob.etag == etag:
+            blobs.delete(key)
+        intake.consumed(key, etag)
+    intake.trim(REMEMBERED_DAYS)
+
+
+def _finished_by_arrival(upload: Upload, intake: IntakeStore, files: FileStore, blobs: BlobStore, bus: Bus) -> FileId | None:
+    """The object of an open upload is there: its client died before `complete` was answered, or before it was asked."""
+    if upload.state is not UploadState.OPEN:
+        return None
+    blob = blobs.stat(upload.key)
+    if blob is None or blob.size != upload.size:
+        return None
+    try:
+        _received(upload, blob, intake, files, bus)
+    except Conflict:
+        return None
+    return upload.file_id
+
+
+def _received(upload: Upload, blob: Blob, intake: IntakeStore, files: FileStore, bus: Bus) -> None:
+    """Exactly once per object: the arrival's row, the file's state and the fact are one unit of work."""
+    if not files.received(upload.file_id, upload.key):
+        raise Conflict("The file of this upload was purged. Begin a new upload: POST /api/uploads.")
+    intake.arrive(upload.key, blob.etag, upload.file_id)
+    intake.close(upload.id, UploadState.COMPLETED)
+    _tell(upload.file_id, bus)
+
+
+def _tell(file_id: FileId, bus: Bus) -> None:
+    bus.publish(FileReceived(file_id=file_id), id=f"{file_id}/received", subject=str(file_id))
+
+
+def _whole(upload: Upload, blobs: BlobStore) -> Blob:
+    """The object out of its parts; made already, when an earlier `complete` was killed before it was recorded."""
+    try:
+        parts = blobs.parts(upload.key, upload.ref)
+    except NotFound:
+        blob = blobs.stat(upload.key)
+        if blob is None or blob.size != upload.size:
+            raise Conflict(GONE) from None
+        return blob
+    missing = _missing(upload, parts)
+    if missing:
+        some = ", ".join(map(str, missing[:20])) + (" …" if len(missing) > 20 else "")
+        raise Conflict(
+            f"{len(missing)} of {upload.part_count} parts are missing: {some}. Send them, then complete again; "
+            "what is there is kept.",
+            missing=list(missing[:1000]),
+        )
+    return blobs.finish_parts(upload.key, upload.ref, parts)
+
+
+def _parts_of(upload: Upload, blobs: BlobStore) -> list[Part]:
+    try:
+        return blobs.parts(upload.key, upload.ref)
+    except NotFound:
+        return []
+
+
+def _missing(upload: Upload, there: Sequence[Part]) -> tuple[int, ...]:
+    """Numbers of parts that are not there with exactly their size."""
+    whole = {part.number for part in there if part.size == upload.part_bytes(part.number)}
+    return tuple(number for number in range(1, upload.part_count + 1) if number not in whole)
+
+
+def _signed(upload: Upload, numbers: Sequence[int], blobs: BlobStore) -> tuple[SignedPart, ...]:
+    seconds = int(min(upload.seconds_left, PART_SECONDS))
+    return tuple(
+        SignedPart(number, blobs.sign_part(upload.key, upload.ref, number, upload.part_bytes(number), seconds))
+        for number in numbers
+    )
+
+
+def _discard(upload: Upload, state: UploadState, intake: IntakeStore, files: FileStore, blobs: BlobStore) -> None:
+    blobs.abort_parts(upload.key, upload.ref)
+    blobs.delete(upload.key)
+    files.forget_upload(upload.file_id)
+    intake.close(upload.id, state)
+
+
+def _found(upload: Upload | None) -> Upload:
+    if upload is None:
+        raise NotFound(NO_UPLOAD)
+    return upload
+
+
+def _open(upload: Upload | None) -> Upload:
+    found = _found(upload)
+    if found.state is not UploadState.OPEN:
+        raise Conflict(f"This upload is {found.state}. Begin a new one: POST /api/uploads.", state=found.state)
+    return found
