@@ -163,9 +163,13 @@ def spans_of(clips: Sequence[Clip], seconds: float, chunks: int) -> list[Span]:
     """`chunks` stretches of about equal length, cut in the middle of the pause nearest to each even cut."""
     pauses = [(a.end + b.start) / 2 for a, b in pairwise(clips)]
     wished = [seconds * n / chunks for n in range(1, chunks)]
-    cuts = sorted({round(min(pauses, key=lambda pause: abs(pause - wish)), 2) for wish in wished}) if pauses else []
+    cuts = sorted({round(_nearest(pauses, wish), 2) for wish in wished}) if pauses else []
     edges = [0.0, *cuts, seconds]
     return [Span(n, a, b, min(b + TAIL_SECONDS, seconds)) for n, (a, b) in enumerate(pairwise(edges))]
+
+
+def _nearest(times: Sequence[float], wish: float) -> float:
+    return min(times, key=lambda time: abs(time - wish))
 
 
 def labelled(voices: Voices) -> list[Labelled]:

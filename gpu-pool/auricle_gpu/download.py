@@ -13,7 +13,8 @@ from urllib3.response import BaseHTTPResponse
 
 from auricle.errors import Permanent, Retryable
 
-BLOCK = 2**20
+BLOCK = 2**16
+"""Bytes that a breaking connection may cost: what lies in an unfinished block is fetched again."""
 TRIES = 5
 """Tries in a row that bring no byte; any progress starts the count anew."""
 
