@@ -70,7 +70,7 @@ def site(*, isolated: bool = False, cores: int = 2, speech_workers: int = 0, acc
     """A host."""
     return Site(
         data=Path("/data"),
-        database_url="postgresql+pg8000://app:secret@/auricle",
+        owner_url="postgresql+pg8000://owner:secret@/auricle",
         broker_port=9001,
         gateway_port=8080,
         events_port=9002,

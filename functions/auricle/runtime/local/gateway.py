@@ -16,10 +16,10 @@ from auricle.errors import NotFound
 from auricle.ports.blobs import BlobStore
 from auricle.runtime.local import plan as plans
 from auricle.runtime.local.application import application
+from auricle.runtime.local.parent import watch_parent
 from auricle.runtime.local.refusing import refuse
 from auricle.runtime.local.serving import BLOBS, listening, serve
 from auricle.runtime.local.upkeep import Upkeep
-from auricle.runtime.local.workers import watch_parent
 from auricle.runtime.settings import Settings, settings
 from auricle.runtime.telemetry import start_logging
 from auricle.runtime.wiring import Wiring

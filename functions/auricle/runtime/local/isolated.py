@@ -5,25 +5,19 @@
 
 from __future__ import annotations
 
-import os
 import sys
-from pathlib import Path
 
-from auricle.runtime.local.tether import end_with_parent
-from auricle.runtime.settings import child_environment
+from functions_framework._cli import _cli
+
+from auricle.runtime.local.parent import watch_parent
+
+OPTIONS = ("--target", "handle", "--signature-type", "http", "--host", "127.0.0.1")
 
 
 def main(source: str) -> None:
-    """Become functions-framework, and end with the broker that started us."""
-    end_with_parent()
-    program = Path(sys.executable).with_name("functions-framework")
-    settings = {
-        "HOST": "127.0.0.1",
-        "WORKERS": "1",
-        "CLOUD_RUN_TIMEOUT_SECONDS": "0",  # the broker has the deadlines
-    }
-    command = [str(program), "--source", source, "--target", "handle", "--signature-type", "http"]
-    os.execve(command[0], command, child_environment(settings))  # noqa: S606 - no shell is wanted
+    """Run functions-framework's own command in this process, and end with the broker that started us."""
+    watch_parent()  # takes gunicorn's worker along: we lead the group
+    _cli(["--source", source, *OPTIONS], prog_name="functions-framework")
 
 
 if __name__ == "__main__":

@@ -59,7 +59,7 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
     """This host: where it listens and what its functions are told. `values` and `secrets` are settings by name."""
 
     data: Path
-    database_url: str
+    owner_url: str  # of the database, for the broker alone: its tables are not the functions' business
     broker_port: int
     gateway_port: int
     events_port: int  # where the API process takes events: on loopback only
@@ -82,7 +82,7 @@ def plan_of(entries: Sequence[Entry], site: Site) -> Plan:
     pools = {e.name: e.name if site.isolated else _pool_name(e) for e in entries}
     return Plan(
         data=site.data,
-        database_url=site.database_url,
+        database_url=site.owner_url,
         broker_port=site.broker_port,
         broker_path=BROKER_PATH,
         gateway_port=site.gateway_port,
@@ -168,8 +168,11 @@ def _on_demand(name: str, served: Sequence[Entry], site: Site) -> Pool:
 
 
 def _threads(chosen: Numbers) -> dict[str, str]:
-    """Threads of the web server, and of the models' libraries, which would otherwise each take every core."""
-    found = {"THREADS": str(chosen.threads)}
+    """Threads of the web server, and of the models' libraries, which would otherwise each take every core.
+
+    WORKERS and the timeout are functions-framework's own words: one process, and the broker has the deadlines.
+    """
+    found = {"THREADS": str(chosen.threads), "WORKERS": "1", "CLOUD_RUN_TIMEOUT_SECONDS": "0"}
     if chosen.compute_threads:
         found |= {"SPEECH_THREADS": str(chosen.compute_threads), "OMP_NUM_THREADS": str(chosen.compute_threads)}
     return found

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-import signal
 import sys
 from collections.abc import Callable
 
@@ -27,9 +26,3 @@ def ends_with_parent(number: int) -> Callable[[], None] | None:
             os._exit(1)
 
     return arrange
-
-
-def end_with_parent() -> None:
-    """Make the same arrangement for this process itself, with SIGTERM; it survives `exec`. Nothing happens outside Linux."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

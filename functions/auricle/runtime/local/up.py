@@ -85,7 +85,7 @@ class Host:
         entries = planning.read_catalogue(supervisor.run("catalogue", self._options.catalogue, base))
         first = (*PYTHON, "auricle.runtime.local.firststeps")
         done = msgspec.json.decode(supervisor.run("first-steps", first, base, msgspec.json.encode(wanted)), type=Done)
-        site = self._site(app_url, events.getsockname()[1])
+        site = self._site(migrate_url, app_url, events.getsockname()[1])
         plan_path = self._data / "run" / "plan.json"
         plan.write(plan_path, planning.plan_of(entries, site))
         supervisor.start(self._broker(plan_path, base))
@@ -112,7 +112,7 @@ class Host:
         token = str(self._data / "owner-token")
         return Wanted(owner_url=migrate_url, app_url=app_url, token_file=token, embedded=embedded)
 
-    def _site(self, app_url: str, events_port: int) -> planning.Site:
+    def _site(self, migrate_url: str, app_url: str, events_port: int) -> planning.Site:
         s = self._settings
         internal = s.blobs_internal_url or s.s3_endpoint or f"http://127.0.0.1:{self._options.port}"
         values = {
@@ -133,7 +133,7 @@ class Host:
         workers = self._variables.get("AURICLE_SPEECH_WORKERS", "")
         return planning.Site(
             data=self._data,
-            database_url=app_url,
+            owner_url=migrate_url,
             broker_port=self._broker_port,
             gateway_port=self._options.port,
             events_port=events_port,
@@ -157,7 +157,7 @@ class Host:
             "DATA_DIR": str(self._data),
         }
         found |= {
-            "DATABASE_URL": site.database_url,
+            "DATABASE_URL": site.secrets["database_url"],
             "BLOBS_KEY": site.secrets["blobs_key"],
             "EVENT_KEY": site.secrets["event_key"],
         }

@@ -7,8 +7,8 @@ as in a container, on a server that needs one process instead of two.
 from __future__ import annotations
 
 from auricle.runtime.local.application import application
+from auricle.runtime.local.parent import watch_parent
 from auricle.runtime.local.serving import listening, serve
-from auricle.runtime.local.workers import watch_parent
 from auricle.runtime.settings import child_environment, settings
 
 
