@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import stat
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -106,17 +107,26 @@ def test_a_killed_server_comes_back_with_what_was_committed(own: Server) -> None
 
 def test_a_server_left_by_a_killed_host_is_ended_before_the_next_start(own: Server) -> None:
     answer(own.postgres.superuser_url, "create table kept (id int)")
-    Postgres(own.postgres.directory, durable=False).prepare()
-    assert own.process.wait(10) == 0
-    assert own.postgres._pid_file() == []
+    next_host = Postgres(own.postgres.directory, durable=False)
+    next_host.prepare()
+    process = next_host.spawn(subprocess.DEVNULL)
+    try:
+        assert own.process.wait(10) == 0
+        wait_ready(next_host, process)
+        assert answer(next_host.superuser_url, "select count(*) from kept") == 0
+    finally:
+        next_host.stop(process)
 
 
 def test_a_process_id_that_is_somebody_elses_now_is_left_alone(own: Server) -> None:
     own.postgres.stop(own.process)
     stale = own.postgres.cluster / "postmaster.pid"
     stale.write_text(f"{os.getpid()}\n{own.postgres.cluster}\n1\n5432\n\n\n\nready\n")
-    own.postgres.prepare()
-    assert not stale.exists()
+    process = own.postgres.spawn(subprocess.DEVNULL)
+    try:
+        wait_ready(own.postgres, process)
+    finally:
+        own.postgres.stop(process)
 
 
 def test_stopping_a_server_that_hangs_takes_seconds_not_minutes(own: Server) -> None:
@@ -148,6 +158,13 @@ def test_an_interrupted_first_start_is_begun_anew(tmp_path: Path) -> None:
     with running(tmp_path) as server:
         assert answer(server.postgres.superuser_url, "select 1") == 1
     assert not half.exists()
+
+
+def test_a_folder_with_an_awkward_name_works(tmp_path: Path) -> None:
+    data = tmp_path / 'a, b "c" %41'
+    data.mkdir()
+    with running(data) as server:
+        assert answer(server.postgres.superuser_url, "select 1") == 1
 
 
 def test_the_sockets_address_fits_however_deep_the_data_lies(tmp_path: Path) -> None:

@@ -15,8 +15,10 @@ import msgspec
 from auricle.access import actions
 from auricle.access.model import digest
 from auricle.access.store import TokenStore
+from auricle.errors import AuricleError, Retryable
 from auricle.runtime.database import Database, engine_for, migrate
 from auricle.runtime.local.stepwords import Done, Wanted
+from auricle.runtime.telemetry import masked
 
 
 def take(wanted: Wanted) -> Done:
@@ -53,6 +55,19 @@ def _write_private(path: Path, text: str) -> None:
     partial.replace(path)
 
 
-if __name__ == "__main__":
-    done = take(msgspec.json.decode(sys.stdin.buffer.read(), type=Wanted))
+def main() -> None:
+    """Take the steps; what goes wrong is told in one line, the last on standard error."""
+    wanted = msgspec.json.decode(sys.stdin.buffer.read(), type=Wanted)
+    try:
+        done = take(wanted)
+    except Retryable as error:
+        cause = error.__cause__ or error
+        advice = "" if wanted.embedded else " Check DATABASE_URL, and that the server takes connections from here."
+        sys.exit(f"The database does not answer ({masked(str(cause).splitlines()[0])}).{advice}")
+    except AuricleError as error:
+        sys.exit(str(error))
     sys.stdout.buffer.write(msgspec.json.encode(done))
+
+
+if __name__ == "__main__":
+    main()

@@ -65,7 +65,8 @@ class Postgres:
     """One cluster in `directory/postgres`, its passwords in `directory/secrets.json`.
 
     `prepare()` once, then `spawn()` as often as it dies. The caller owns the process: it waits for `ready()`, restarts and
-    stops it. Nothing here waits for long but `prepare()` (a second, on the first start) and `stop()`.
+    stops it. Nothing here waits for long but `prepare()` (a second, on the first start), `stop()`, and `spawn()` where an
+    earlier, killed host left its server running.
     """
 
     def __init__(self, directory: Path, *, durable: bool = True) -> None:
@@ -96,17 +97,18 @@ class Postgres:
         return f"postgresql+pg8000://{role}:{self.keys[role]}@/{database}?unix_sock={quote(str(self.sockets / SOCKET_NAME))}"
 
     def prepare(self) -> None:
-        """Make the cluster if there is none, refuse one of another major version, end what an earlier host left running."""
+        """Make the cluster if there is none; refuse one of another major version."""
         self._own_socket_folder()
         if (self.cluster / "PG_VERSION").exists():
             self._refuse_other_version()
         else:
             self._make_cluster()
-        self.end_leftover()
 
     def spawn(self, log: int | IO[Any]) -> subprocess.Popen[bytes]:
         """Start the server as a child that ends with this process; its messages go to `log`."""
-        settings = {**SETTINGS, **({} if self.durable else EPHEMERAL), "unix_socket_directories": str(self.sockets)}
+        self.end_leftover()
+        folders = '"' + str(self.sockets).replace('"', '""') + '"'  # a list by its syntax: commas and blanks would divide it
+        settings = {**SETTINGS, **({} if self.durable else EPHEMERAL), "unix_socket_directories": folders}
         command = [str(self.programs / "postgres"), "-D", self._inside(), *(f"--{k}={v}" for k, v in settings.items())]
         return subprocess.Popen(
             command,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import msgspec
@@ -73,6 +74,16 @@ def _transcribing(machine: Machine) -> Numbers:
 def _listening(machine: Machine) -> Numbers:
     """Voices are found several times faster than words: half the cores keep up, and words come first."""
     return Numbers(compute_threads=max(1, machine.cores // 2))
+
+
+def usable_cores() -> int:
+    """Cores that this process may use: those it is bound to, within the quota of its container."""
+    bound = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        return max(1, min(bound, round(int(quota) / int(period))))
+    except (OSError, ValueError):  # no container, or no quota (`max`)
+        return bound
 
 
 def accelerator_present() -> bool:

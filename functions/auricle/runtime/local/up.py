@@ -139,7 +139,7 @@ class Host:
             events_port=events_port,
             isolated=self._options.isolate,
             machine=scale.Machine(
-                cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+                cores=scale.usable_cores(),
                 speech_workers=int(workers) if workers.isdigit() else 0,
                 accelerator=s.speech_device != "cpu" and scale.accelerator_present(),
             ),
