@@ -177,7 +177,7 @@ class Supervisor:
                     self._next_look = time.monotonic() + LOOK_AT_LOGS
                     self._turn_logs()
 
-    def stop(self, seconds: float = 4.5) -> None:
+    def stop(self, seconds: float = 4.7) -> None:
         """End all children, the last one first. Whoever needs longer than its patience, or than all have, is killed."""
         deadline = time.monotonic() + seconds
         for kept in reversed(self._kept):

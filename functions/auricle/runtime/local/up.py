@@ -33,12 +33,13 @@ PYTHON = (sys.executable, "-m")
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
-    """What the command line says. `catalogue` prints the functions as JSON; tests give another one."""
+    """What the command line says. `chaos` is the broker's (tests); `catalogue` prints the functions as JSON."""
 
     data: str
     port: int = 8080
     host: str = "127.0.0.1"
     isolate: bool = False
+    chaos: str = ""
     catalogue: tuple[str, ...] = (*PYTHON, "auricle.deploy.catalogue")
 
 
@@ -164,8 +165,9 @@ class Host:
         return planning.environment_of(resident, site) | found
 
     def _broker(self, plan_path: Path, env: Mapping[str, str]) -> Child:
-        command = (*PYTHON, "auricle.runtime.local.broker", str(plan_path))
-        return program("broker", command, env, lambda: answers("127.0.0.1", self._broker_port, "/status"), patience=1.5)
+        chaos = ("--chaos", self._options.chaos) if self._options.chaos else ()
+        command = (*PYTHON, "auricle.runtime.local.broker", str(plan_path), "--with-parent", *chaos)
+        return program("broker", command, env, lambda: answers("127.0.0.1", self._broker_port, "/healthz"), patience=2.7)
 
     def _gateway(self, plan_path: Path, env: Mapping[str, str], public: socket.socket, events: socket.socket) -> Child:
         """It inherits its sockets, listening already: while it is started again, people wait instead of being refused."""
@@ -174,7 +176,7 @@ class Host:
         command = (*PYTHON, "auricle.runtime.local.gateway", str(plan_path), *places)
         fds = [s.fileno() for s in sockets]
         host, port = sockets[-1].getsockname()[:2]
-        return program("gateway", command, env, lambda: answers(host, port, "/readyz"), patience=1.0, fds=fds)
+        return program("gateway", command, env, lambda: answers(host, port, "/readyz"), patience=0.9, fds=fds)
 
     @property
     def _url(self) -> str:
