@@ -1,0 +1,197 @@
+"""Lists of files: every order, every filter, page by page, each owner alone."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+from sqlalchemy import Connection
+
+from auricle.access.model import Principal
+from auricle.contract import cursors
+from auricle.contract.ids import uuid7
+from auricle.errors import Invalid
+from auricle.files.listing import FileList, FileQuery, Order, SortBy
+from auricle.files.model import File, FileId, FileState, MediaKind
+from auricle.files.store import FileStore, files
+
+BEGIN = datetime(2025, 3, 1, tzinfo=UTC)
+
+
+def make(db: Connection, owner: UUID, name: str, **values: Any) -> FileId:
+    """A file with these columns."""
+    id = FileId(uuid7())
+    FileStore(db).add(id, owner, name=name, size=1, content_type="audio/wav", kind=MediaKind.AUDIO)
+    if values:
+        db.execute(files.update().where(files.c.id == id).values(**values))
+    return id
+
+
+def walk(db: Connection, owner: UUID, **query: Any) -> list[File]:
+    """Every page, one after the other."""
+    found: list[File] = []
+    cursor: str | None = None
+    for _ in range(100):
+        page = FileList(db).page(owner, FileQuery(cursor=cursor, **query))
+        assert len(page.items) <= query.get("limit", 50)
+        found += page.items
+        cursor = page.next
+        if cursor is None:
+            return found
+    raise AssertionError("the list never ends")
+
+
+@pytest.fixture
+def many(db: Connection, ann: Principal) -> list[FileId]:
+    """Twenty files with ties in everything."""
+    return [
+        make(
+            db,
+            ann.id,
+            f"{'Zebra' if n % 4 else 'äpfel'} {n % 5}.wav",
+            created_at=BEGIN + timedelta(microseconds=n // 3),
+            duration=None if n % 6 == 0 else n % 3 + 1 / 3,
+            size=2**40 + n % 4,
+        )
+        for n in range(20)
+    ]
+
+
+@pytest.mark.parametrize("order", list(Order))
+@pytest.mark.parametrize("sort", list(SortBy))
+@pytest.mark.parametrize("limit", [1, 3, 20])
+def test_pages_hold_each_file_once_and_in_order(
+    db: Connection, ann: Principal, many: list[FileId], sort: SortBy, order: Order, limit: int
+) -> None:
+    found = walk(db, ann.id, sort=sort, order=order, limit=limit)
+    assert sorted(file.id for file in found) == sorted(many)
+    keys = {
+        SortBy.CREATED: [(f.created_at, f.id) for f in found],
+        SortBy.NAME: [(f.name.casefold(), f.id) for f in found],
+        SortBy.DURATION: [(f.duration or 0.0, f.id) for f in found],
+        SortBy.SIZE: [(f.size, f.id) for f in found],
+    }[sort]
+    assert keys == sorted(keys, reverse=order is Order.DESC)
+
+
+def test_a_list_goes_on_where_it_was_when_files_come_and_go(db: Connection, ann: Principal, many: list[FileId]) -> None:
+    first = FileList(db).page(ann.id, FileQuery(limit=5))
+    FileStore(db).trash(first.items[4].id)
+    make(db, ann.id, "newer.wav")
+    rest = FileList(db).page(ann.id, FileQuery(limit=50, cursor=first.next))
+    assert {f.id for f in first.items} | {f.id for f in rest.items} == set(many)
+    assert not {f.id for f in first.items} & {f.id for f in rest.items}
+
+
+def test_newest_first_and_names_from_a_unless_asked_otherwise(db: Connection, ann: Principal) -> None:
+    older = make(db, ann.id, "b.wav", created_at=BEGIN)
+    newer = make(db, ann.id, "A.wav", created_at=BEGIN + timedelta(days=1))
+    assert [f.id for f in walk(db, ann.id)] == [newer, older]
+    assert [f.name for f in walk(db, ann.id, sort=SortBy.NAME)] == ["A.wav", "b.wav"]
+
+
+def test_nobody_sees_the_files_of_another(db: Connection, ann: Principal, bob: Principal, many: list[FileId]) -> None:
+    make(db, bob.id, "mine.wav")
+    assert [f.name for f in walk(db, bob.id)] == ["mine.wav"]
+    assert all(FileStore(db).get(bob.id, id) is None for id in many)
+
+
+@pytest.mark.parametrize(
+    ("q", "names"),
+    [
+        ("ZEB", ["Zebra 100%.wav"]),
+        ("100%", ["Zebra 100%.wav"]),
+        ("0_", []),
+        ("ÄPF", ["äpfel.wav"]),
+        ("straße", ["STRASSE.wav"]),
+    ],
+)
+def test_names_are_found_by_any_part_of_them(db: Connection, ann: Principal, q: str, names: list[str]) -> None:
+    for name in ("Zebra 100%.wav", "äpfel.wav", "STRASSE.wav"):
+        make(db, ann.id, name)
+    assert [f.name for f in walk(db, ann.id, q=q)] == names
+
+
+def test_filters_narrow_by_state_kind_and_time(db: Connection, ann: Principal) -> None:
+    film = make(db, ann.id, "film.mp4", kind="video", state="ready", created_at=BEGIN)
+    sound = make(db, ann.id, "sound.wav", state="unreadable", created_at=BEGIN + timedelta(days=1))
+    assert [f.id for f in walk(db, ann.id, type=MediaKind.VIDEO)] == [film]
+    assert [f.id for f in walk(db, ann.id, state=(FileState.UNREADABLE,))] == [sound]
+    assert {f.id for f in walk(db, ann.id, state=(FileState.UNREADABLE, FileState.READY))} == {film, sound}
+    assert [f.id for f in walk(db, ann.id, created_after=BEGIN + timedelta(hours=1))] == [sound]
+    assert [f.id for f in walk(db, ann.id, created_before=BEGIN + timedelta(hours=1))] == [film]
+    assert walk(db, ann.id, created_after=BEGIN, created_before=BEGIN) == []
+
+
+def test_the_trash_is_a_list_of_its_own(db: Connection, ann: Principal) -> None:
+    kept, thrown = make(db, ann.id, "kept.wav", state="ready"), make(db, ann.id, "thrown.wav", state="ready")
+    FileStore(db).trash(thrown)
+    assert [f.id for f in walk(db, ann.id)] == [kept]
+    assert [f.id for f in walk(db, ann.id, state=(FileState.READY,))] == [kept]
+    (found,) = walk(db, ann.id, state=(FileState.TRASHED,))
+    assert (found.id, found.state) == (thrown, FileState.TRASHED)
+    assert {f.id for f in walk(db, ann.id, state=(FileState.TRASHED, FileState.READY))} == {kept, thrown}
+
+
+def test_purged_files_are_in_no_list(db: Connection, ann: Principal) -> None:
+    FileStore(db).purge(make(db, ann.id, "gone.wav"))
+    assert walk(db, ann.id) == []
+    assert walk(db, ann.id, state=(FileState.TRASHED,)) == []
+    with pytest.raises(Invalid, match="gone"):
+        walk(db, ann.id, state=(FileState.PURGED,))
+
+
+@pytest.mark.parametrize(
+    "cursor",
+    [
+        "nonsense",
+        "",
+        cursors.encode(),
+        cursors.encode("created", "desc", "yesterday", uuid7()),
+        cursors.encode("created", "desc", BEGIN, "no id"),
+        cursors.encode("created", "desc", BEGIN.replace(tzinfo=None), uuid7()),
+        cursors.encode("size", "desc", 5, uuid7()),
+        cursors.encode("created", "asc", BEGIN, uuid7()),
+        cursors.encode({}, [], BEGIN, uuid7()),
+    ],
+)
+def test_a_made_up_cursor_is_refused_or_ignored_but_never_breaks(db: Connection, ann: Principal, cursor: str) -> None:
+    query = FileQuery(cursor=cursor)
+    if not cursor:
+        assert FileList(db).page(ann.id, query).items == []
+        return
+    with pytest.raises(Invalid, match="cursor"):
+        FileList(db).page(ann.id, query)
+
+
+@pytest.mark.parametrize(
+    ("sort", "value"), [(SortBy.NAME, "\0"), (SortBy.SIZE, 2**70), (SortBy.SIZE, -1), (SortBy.DURATION, "long")]
+)
+def test_values_that_the_database_would_choke_on_are_refused(
+    db: Connection, ann: Principal, sort: SortBy, value: object
+) -> None:
+    order = Order.ASC if sort is SortBy.NAME else Order.DESC
+    with pytest.raises(Invalid, match="cursor"):
+        FileList(db).page(ann.id, FileQuery(sort=sort, cursor=cursors.encode(sort, order, value, uuid7())))
+    with pytest.raises(Invalid, match="q holds"):
+        FileList(db).page(ann.id, FileQuery(q="a\0b"))
+
+
+@pytest.mark.parametrize("limit", [0, -1, 201])
+def test_a_page_has_one_to_two_hundred_items(db: Connection, ann: Principal, limit: int) -> None:
+    with pytest.raises(Invalid, match="200"):
+        FileList(db).page(ann.id, FileQuery(limit=limit))
+
+
+def test_every_order_walks_an_index(db: Connection, ann: Principal) -> None:
+    from sqlalchemy import text
+
+    db.execute(text("set local enable_seqscan = off"))
+    db.execute(text("set local enable_sort = off"))
+    for expression in ("created_at", "name_key", "size", "coalesce(duration, 0.0)"):
+        plan = db.execute(
+            text(f"explain select id from files where owner = '{ann.id}' order by {expression} desc, id desc limit 5")
+        )
+        assert "Index" in "\n".join(plan.scalars())
