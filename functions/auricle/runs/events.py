@@ -63,7 +63,7 @@ class StepFinished(Fact, frozen=True, kw_only=True):
 
 
 class StepFailed(Fact, frozen=True, kw_only=True):
-    """A released step can never work, or was tried for the last time. The event door publishes it for stages with a database."""
+    """A released step can never work, or was tried for the last time. The event door publishes it, not the stages."""
 
     TYPE: ClassVar[str] = "auricle.runs.step-failed.v1"
     CONCERNS: ClassVar[str] = "run"
