@@ -113,10 +113,7 @@ def cancel_file(runs: RunStore, events: EventLogStore, bus: Bus, file_id: FileId
 
 def advance(fact: Fact, desk: Desk) -> None:
     """Take in one fact, and release what follows from it."""
-    if isinstance(fact, FileReceived):
-        id = _opened(fact, desk)
-    else:
-        id = fact.run_id  # type: ignore[attr-defined]
+    id = _opened(fact, desk) if isinstance(fact, FileReceived) else _run_of(fact)
     held = desk.runs.hold(id) if id is not None else None
     if held is None or not _genuine(fact, desk.receipts):
         return
@@ -189,6 +186,11 @@ def _opened(fact: FileReceived, desk: Desk) -> RunId | None:
         return None
     run = conducting.begun(file.options, plan_of((), file.options))
     return id if desk.runs.create(id, fact.file_id, file.owner, run) else None
+
+
+def _run_of(fact: Fact) -> RunId | None:
+    found: RunId | None = getattr(fact, "run_id", None)
+    return found
 
 
 def _genuine(fact: Fact, receipts: Receipts) -> bool:
