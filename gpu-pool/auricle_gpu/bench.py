@@ -86,18 +86,20 @@ def read_conversations(folder: Path) -> Iterator[Conversation]:
 
 
 def diarization_in_chunks(
-    conversations: Iterable[Conversation], diarizer: Diarizer, error: DiarizationError, chunks: int = 3
+    conversations: Iterable[Conversation], diarizer: Diarizer, error: DiarizationError, chunks: int = 3, alone: bool = False
 ) -> ChunkingCost:
-    """Diarize each conversation whole and cut at silences into `chunks`, each of which finds its own speech.
+    """Diarize each conversation whole and cut at silences into `chunks`.
 
-    Chunks' evidence is handed over in the wrong order, as machines would.
+    Speech is found over the whole recording, as the media reader does; with `alone` every chunk finds its own, as if it
+    were a recording. Chunks' evidence is handed over in the wrong order, as machines would.
     """
     rows: list[ChunkingRow] = []
     for conversation in conversations:
         samples, seconds = conversation.samples, len(conversation.samples) / SAMPLE_RATE
-        whole = diarizer.cluster([_listened(diarizer, samples, Span(0, 0.0, seconds, seconds))], SpeakerHints())
-        spans = spans_of(find_speech(samples), seconds, chunks)
-        evidence = [_listened(diarizer, samples, span) for span in spans]
+        clips = find_speech(samples)
+        whole = diarizer.cluster([_listened(diarizer, samples, Span(0, 0.0, seconds, seconds), clips)], SpeakerHints())
+        spans = spans_of(clips, seconds, chunks)
+        evidence = [_listened(diarizer, samples, span, None if alone else clips) for span in spans]
         cut = diarizer.cluster(evidence[::-1], SpeakerHints())
         truth = list(conversation.turns)
         rows.append(
@@ -177,8 +179,14 @@ def labelled(voices: Voices) -> list[Labelled]:
     return [(turn.start, turn.end, f"speaker {turn.speaker}") for turn in voices.turns]
 
 
-def _listened(diarizer: Diarizer, samples: Samples, span: Span) -> bytes:
-    """One chunk's evidence, its speech found in nothing but the chunk."""
+def _listened(diarizer: Diarizer, samples: Samples, span: Span, clips: Sequence[Clip] | None) -> bytes:
+    """One chunk's evidence, its speech among `clips` or, with None, found in nothing but the chunk."""
     start, end, tail = (round(time * SAMPLE_RATE) for time in (span.start, span.end, span.audio_end))
-    clips = [Clip(clip.start + span.start, clip.end + span.start) for clip in find_speech(samples[start:end])]
-    return diarizer.listen(samples[start:tail], span, clips, lambda _: None)
+    if clips is None:
+        clips = [Clip(clip.start + span.start, clip.end + span.start) for clip in find_speech(samples[start:end])]
+    inside = [
+        Clip(max(clip.start, span.start), min(clip.end, span.end))
+        for clip in clips
+        if clip.end > span.start and clip.start < span.end
+    ]
+    return diarizer.listen(samples[start:tail], span, inside, lambda _: None)

@@ -204,10 +204,14 @@ def _unpacked(heard: Arrays) -> Floats:
 
 
 def _joined(heard: Iterable[Arrays]) -> tuple[Floats, Floats]:
-    """All chunks on the recording's own grid of windows. Windows that nobody sent hold no voice."""
+    """All chunks on the recording's own grid of windows.
+
+    Windows that nobody sent are NaN, unknown: pyannote leaves them out where windows are averaged. Were they silent, the
+    beginning of the next chunk, which they reach into, would lose its voice.
+    """
     parts = [(int(part["first"]), _unpacked(part), part["embeddings"].astype(numpy.float32)) for part in heard]
     windows = max(first + len(segmentations) for first, segmentations, _ in parts)
-    segmentations = numpy.zeros((windows, *parts[0][1].shape[1:]), numpy.float32)
+    segmentations = numpy.full((windows, *parts[0][1].shape[1:]), numpy.nan, numpy.float32)
     embeddings = numpy.full((windows, *parts[0][2].shape[1:]), numpy.nan, numpy.float32)
     for first, part_segmentations, part_embeddings in parts:
         segmentations[first : first + len(part_segmentations)] = part_segmentations
@@ -238,7 +242,7 @@ def _reconstruct(pipeline: Any, segmentations: Any, hard_clusters: Any, count: A
     for clusters, (segment, scores) in zip(hard_clusters, segmentations, strict=True):
         first = frames.closest_frame(segment.start + 0.5 * frames.duration)
         for cluster in numpy.unique(clusters[clusters >= 0]):
-            activations[first : first + length, cluster] += scores[:, clusters == cluster].max(axis=1)
+            activations[first : first + length, cluster] += numpy.nan_to_num(scores[:, clusters == cluster].max(axis=1))
     whole = SlidingWindow(start=windows.start, duration=(total - 1) * frames.step, step=total * frames.step)
     return pipeline.to_diarization(SlidingWindowFeature(activations[None], whole), count)
 
