@@ -69,7 +69,6 @@ def running(directory: Path | None = None) -> Iterator[Server]:
         yield Server(postgres, process)
     finally:
         postgres.stop(process)
-        if postgres.sockets != folder / "run":
-            shutil.rmtree(postgres.sockets, ignore_errors=True)
+        postgres.forget_sockets()
         if directory is None:
             shutil.rmtree(folder, ignore_errors=True)

@@ -234,6 +234,13 @@ def test_a_stream_passes_through_piece_by_piece(upstream: ThreadingHTTPServer) -
     assert list(pieces) == []
 
 
+def test_a_long_stream_keeps_its_function_awake(upstream: ThreadingHTTPServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("auricle.runtime.local.proxy.KEEP_WARM_SECONDS", 0.0)
+    upstream.step.release(2)  # type: ignore[attr-defined]
+    assert len(list(Answer(proxy(upstream), request("GET", "/api/events")).body)) == 2
+    assert upstream.RequestHandlerClass.woken == ["progress"] * 3  # type: ignore[attr-defined]
+
+
 def test_a_process_that_went_to_sleep_in_between_is_woken_again(upstream: ThreadingHTTPServer) -> None:
     with claimed("127.0.0.1", 0) as closed:
         port = closed.getsockname()[1]

@@ -42,3 +42,4 @@ def migrate_embedded(data: Path) -> str:
             return migrate(postgres.url(OWNER, DATABASE))
         finally:
             postgres.stop(process)
+            postgres.forget_sockets()

@@ -136,6 +136,11 @@ class Postgres:
             except subprocess.TimeoutExpired:
                 continue
 
+    def forget_sockets(self) -> None:
+        """Remove the socket's folder, once the server has ended, where it lies among other people's."""
+        if self.sockets.parent != self.directory:
+            shutil.rmtree(self.sockets, ignore_errors=True)
+
     def end_leftover(self) -> None:
         """Stop a server of this cluster that an earlier, killed host left; forget a process id that is somebody else's now."""
         lines = self._pid_file()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -24,6 +25,8 @@ WAKE_SECONDS = 125.0
 """Longest wait for a function's process to start: what a pool's `ready_seconds` allows, and a little."""
 QUIET_SECONDS = 120.0
 """Longest silence of a function; a stream says something every 15 s."""
+KEEP_WARM_SECONDS = 20.0
+"""How often a long answer says that it still runs; idle processes are stopped after 60 s."""
 PIECE = 65536
 PROBES = ("/healthz", "/readyz")
 _GONE = "This function's process is starting again. Try once more in a moment."
@@ -71,7 +74,14 @@ class Proxy:
             raise Retryable(_GONE) from error
         headers = [(k, v) for k, v in answer.headers.items() if k.lower() not in HOP_BY_HOP]
         start_response(f"{answer.status} {answer.reason or 'OK'}", headers)
-        return _Body(answer)
+        return _Body(answer, lambda: self._keep_warm(function))
+
+    def _keep_warm(self, function: str) -> None:
+        """Say that the function's process is still in use: the broker sees deliveries, not what passes through here."""
+        try:
+            self._wake(function)
+        except Retryable as error:
+            log.info("%s may go to sleep: %s", function, error)
 
     def _try(self, url: str, environ: WSGIEnvironment) -> urllib3.BaseHTTPResponse:
         try:
@@ -109,11 +119,17 @@ class Proxy:
 class _Body:
     """An answer as it comes. The server closes it, also when the listener leaves, and thereby tells the function."""
 
-    def __init__(self, answer: urllib3.BaseHTTPResponse) -> None:
+    def __init__(self, answer: urllib3.BaseHTTPResponse, keep_warm: Callable[[], None]) -> None:
         self._answer = answer
+        self._keep_warm = keep_warm
 
     def __iter__(self) -> Iterator[bytes]:
-        return self._answer.stream(PIECE, decode_content=False)  # chunk by chunk where there are chunks
+        warm = time.monotonic()
+        for piece in self._answer.stream(PIECE, decode_content=False):  # chunk by chunk where there are chunks
+            yield piece
+            if time.monotonic() - warm > KEEP_WARM_SECONDS:
+                self._keep_warm()
+                warm = time.monotonic()
 
     def close(self) -> None:
         self._answer.close()

@@ -57,6 +57,7 @@ class Host:
         self._began = time.time()
         self._ready = False
         self._broker_port = 0
+        self._postgres: Postgres | None = None
 
     def run(self) -> None:
         """Serve until somebody asks to stop; raises `CannotStart`."""
@@ -74,6 +75,8 @@ class Host:
                     self._say("Stopping …")
                     public.close()  # nobody new comes in while the others finish
             finally:
+                if self._postgres is not None:
+                    self._postgres.forget_sockets()
                 hostfile.host_path(self._data).unlink(missing_ok=True)
         self._say("Auricle has stopped. `auricle up` goes on where it was.")
 
@@ -100,16 +103,16 @@ class Host:
         if self._settings.database_url:
             url = driver_named(self._settings.database_url)
             return url, url
-        postgres = Postgres(self._data)
+        self._postgres = postgres = Postgres(self._data)
         postgres.prepare()
         supervisor.start(Child("database", postgres.spawn, postgres.ready, ENDING))
         return postgres.url(OWNER, DATABASE), postgres.url(LOGINS[0], DATABASE)
 
     def _wanted(self, migrate_url: str, app_url: str) -> Wanted:
         embedded = None
-        if not self._settings.database_url:
+        if self._postgres is not None:
             passwords = {role: self._keys[role] for role in (OWNER, *LOGINS)}
-            embedded = Embedded(superuser_url=Postgres(self._data).superuser_url, database=DATABASE, passwords=passwords)
+            embedded = Embedded(superuser_url=self._postgres.superuser_url, database=DATABASE, passwords=passwords)
         token = str(self._data / "owner-token")
         return Wanted(owner_url=migrate_url, app_url=app_url, token_file=token, embedded=embedded)
 
