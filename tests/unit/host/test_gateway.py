@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, unquote_plus
 
+import msgspec
 import pytest
 
 from auricle.adapters.blobs.filesystem import FilesystemBlobs
+from auricle.errors import Retryable
+from auricle.intake.arrivals import BucketNotification
 from auricle.ports.blobs import Audience
+from auricle.runtime.local.announcing import Announcer
 from auricle.runtime.local.gateway import Gateway, blobs_application
 from auricle.runtime.settings import Settings
 
@@ -44,7 +50,7 @@ def gateway(functions: Seen) -> Gateway:
     return Gateway(functions, Seen(b"blobs"), EVENTS_PORT)
 
 
-def ask(gateway: Any, path: str, port: int = 8080, **headers: str) -> tuple[str, bytes]:
+def ask(gateway: Any, path: str, port: int = 8080, **headers: Any) -> tuple[str, bytes]:
     """Status and body of a request on `port`."""
     said: list[str] = []
     environ = {"PATH_INFO": path, "SERVER_PORT": str(port), "REQUEST_METHOD": "GET", **headers}
@@ -77,7 +83,7 @@ def test_without_an_events_port_no_port_is_one(functions: Seen) -> None:
     assert ask(Gateway(functions, Seen(b""), None), "/events/advance")[0] == "404 Not found"
 
 
-def test_signed_urls_are_served_from_the_data_folder(tmp_path: Path) -> None:
+def test_signed_urls_are_served_from_the_data_folder(tmp_path: Path, functions: Seen) -> None:
     key = "0" * 64
     chosen = Settings(data_dir=str(tmp_path), blobs_key=key, blobs_public_url="http://127.0.0.1:8080")
     store = FilesystemBlobs(tmp_path / "blobs", chosen.blobs_public_url, chosen.blobs_public_url, bytes.fromhex(key))
@@ -85,9 +91,36 @@ def test_signed_urls_are_served_from_the_data_folder(tmp_path: Path) -> None:
     path, _, query = store.sign_get("a/b", 60, Audience.BROWSER).removeprefix("http://127.0.0.1:8080").partition("?")
     assert path.startswith("/blobs/")
     common = {"SERVER_NAME": "127.0.0.1", "wsgi.url_scheme": "http"}
-    assert ask(blobs_application(chosen), path, QUERY_STRING=query, **common) == ("200 OK", b"hello")
-    assert ask(blobs_application(chosen), path, QUERY_STRING=query + "0", **common)[0].startswith("403")
+    assert ask(blobs_application(chosen, functions), path, QUERY_STRING=query, **common) == ("200 OK", b"hello")
+    assert ask(blobs_application(chosen, functions), path, QUERY_STRING=query + "0", **common)[0].startswith("403")
 
 
-def test_with_an_object_store_no_bytes_are_served_here() -> None:
-    assert ask(blobs_application(Settings(s3_endpoint="https://s3.example")), "/blobs/a")[0] == "404 Not found"
+def test_with_an_object_store_no_bytes_are_served_here(functions: Seen) -> None:
+    assert ask(blobs_application(Settings(s3_endpoint="https://s3.example"), functions), "/blobs/a")[0] == "404 Not found"
+
+
+def test_a_dropped_object_is_announced_as_a_bucket_would(tmp_path: Path, functions: Seen) -> None:
+    chosen = Settings(data_dir=str(tmp_path), blobs_key="0" * 64, blobs_public_url="http://127.0.0.1:8080", bucket_token="tt")
+    store = FilesystemBlobs(tmp_path / "blobs", chosen.blobs_public_url, chosen.blobs_public_url, bytes(32))
+    path, _, query = store.sign_put("drop/me/a b+c", 60, Audience.BROWSER).removeprefix("http://127.0.0.1:8080").partition("?")
+    more = {
+        "QUERY_STRING": query,
+        "CONTENT_LENGTH": "5",
+        "REQUEST_METHOD": "PUT",
+        "SERVER_NAME": "x",
+        "wsgi.url_scheme": "http",
+    }
+    body: dict[str, Any] = {"wsgi.input": io.BytesIO(b"hello")}
+    assert ask(blobs_application(chosen, functions), unquote(path), **more, **body)[0] == "200 OK"
+    assert functions.environ["HTTP_AUTHORIZATION"] == "Bearer tt"
+    found = msgspec.json.decode(functions.environ["wsgi.input"].getvalue(), type=BucketNotification).records
+    assert [(r.created, unquote_plus(r.s3.object.key), r.s3.object.size) for r in found] == [(True, "drop/me/a b+c", 5)]
+
+
+def test_an_announcement_that_nobody_takes_fails_the_upload() -> None:
+    def refusing(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        start_response("503 Not now", [])
+        return [b""]
+
+    with pytest.raises(Retryable):
+        Announcer(refusing, "tt")("drop/me/a", "e", 5)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from auricle.errors import NotFound
 from auricle.ports.blobs import BlobStore
 from auricle.runtime.local import plan as plans
+from auricle.runtime.local.announcing import Announcer
 from auricle.runtime.local.application import application
 from auricle.runtime.local.parent import watch_parent
 from auricle.runtime.local.refusing import refuse
@@ -64,8 +65,11 @@ def proxy_application(plan: plans.Plan) -> WSGIApplication:
     return Proxy(plan.routes, f"http://127.0.0.1:{plan.broker_port}")
 
 
-def blobs_application(chosen: Settings) -> WSGIApplication:
-    """Signed URLs on the data folder; with S3 the URLs lead elsewhere and nothing is served here."""
+def blobs_application(chosen: Settings, functions: WSGIApplication) -> WSGIApplication:
+    """Signed URLs on the data folder; `functions` hear of objects that arrive by themselves.
+
+    With S3 the URLs lead elsewhere and nothing is served here.
+    """
     if chosen.s3_endpoint:
         return lambda environ, start_response: nothing_here(start_response)
     from flask import Request
@@ -75,9 +79,10 @@ def blobs_application(chosen: Settings) -> WSGIApplication:
 
     store = Wiring(chosen).provide(BlobStore)
     assert isinstance(store, FilesystemBlobs)
+    announce = Announcer(functions, chosen.bucket_token)
 
     def blobs(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        return serve_blob(Request(environ), store)(environ, start_response)
+        return serve_blob(Request(environ), store, announce)(environ, start_response)
 
     return blobs
 
@@ -91,7 +96,8 @@ def main(arguments: list[str]) -> None:
     sockets = [listening(where) for where in arguments[1:]]
     events_port = sockets[1].getsockname()[1] if len(sockets) > 1 else None
     build: Callable[[], Any] = (lambda: proxy_application(plan)) if events_port is None else application
-    gateway = Gateway(build(), blobs_application(chosen), events_port)
+    functions = build()
+    gateway = Gateway(functions, blobs_application(chosen, functions), events_port)
     Upkeep(chosen).start()
     serve(gateway, sockets, chosen.threads)
 

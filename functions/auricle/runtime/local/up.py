@@ -132,7 +132,7 @@ class Host:
             "blobs_key": s.blobs_key or self._keys["blobs_key"],
             "s3_access_key_id": s.s3_access_key_id,
             "s3_secret_access_key": s.s3_secret_access_key,
-            "bucket_token": s.bucket_token,
+            "bucket_token": s.bucket_token or ("" if s.s3_endpoint else self._keys["bucket_token"]),
         }
         workers = self._variables.get("AURICLE_SPEECH_WORKERS", "")
         return planning.Site(
