@@ -261,6 +261,11 @@ class RunStore(Store):
         """A run to read, not to change."""
         return self.hold(id)
 
+    def options(self, id: RunId) -> Options:
+        """What a run was asked to do; the defaults when it is gone."""
+        found = self.db.execute(select(runs.c.options).where(runs.c.id == id)).scalar()
+        return msgspec.convert(found or {}, Options)
+
     def forget(self, file_id: FileId) -> None:
         """Every run of a purged file."""
         self.db.execute(runs.delete().where(runs.c.file_id == file_id))

@@ -1,4 +1,4 @@
-"""The database's shape. Rooms describe their tables on `metadata`; Alembic changes the database, expand first, contract a release later."""
+"""The database's shape. Rooms describe tables on `metadata`; Alembic changes the database, expand first, contract later."""
 
 from sqlalchemy import MetaData
 
