@@ -12,8 +12,12 @@ from auricle.errors import Conflict, NotFound
 from auricle.files.events import FilePurged
 from auricle.files.model import File, FileId, FileState, Options, Peaks, StoredFile, clean_name, prefixes
 from auricle.files.store import FileStore
+from auricle.notifications.store import EventLogStore
 from auricle.ports.blobs import Audience, BlobStore
 from auricle.ports.bus import Bus
+from auricle.runs.actions import cancel_file
+from auricle.runs.model import check
+from auricle.runs.store import RunStore
 from auricle.transcripts.store import TranscriptStore
 
 TRASH_DAYS = 30
@@ -25,40 +29,69 @@ AT_ONCE = 20
 NO_FILE = "There is no such file, or it is purged."
 
 
-def rename(id: FileId, who: Principal, files: FileStore, name: str) -> None:
-    """Another name for a file."""
-    held(id, who, files)
-    files.rename(id, clean_name(name))
+class Shredder(msgspec.Struct, frozen=True, kw_only=True):
+    """Whoever keeps something of a file in the database."""
+
+    files: FileStore
+    runs: RunStore
+    transcripts: TranscriptStore
+    log: EventLogStore
+    bus: Bus
 
 
-def wish(id: FileId, who: Principal, files: FileStore, change: Callable[[Options], Options]) -> None:
-    """Change what the file's next runs are asked for."""
-    files.set_options(id, change(held(id, who, files).options))
+def change(
+    id: FileId,
+    who: Principal,
+    files: FileStore,
+    log: EventLogStore,
+    name: str | None,
+    options: Callable[[Options], Options] | None,
+) -> File:
+    """Rename a file, or wish something else of its runs to come; None leaves it."""
+    file = held(id, who, files)
+    if name is not None:
+        files.rename(id, clean_name(name))
+    if options is not None:
+        wished = options(file.options)
+        check(wished)
+        files.set_options(id, wished)
+    return tell(id, who.id, files, log)
 
 
-def trash(id: FileId, who: Principal, files: FileStore) -> None:
+def trash(id: FileId, who: Principal, files: FileStore, log: EventLogStore) -> None:
     """Into the trash; what is under way goes on beneath it."""
     if held(id, who, files).trashed_at is None:
         files.trash(id)
+        tell(id, who.id, files, log)
 
 
-def purge(id: FileId, who: Principal, files: FileStore, transcripts: TranscriptStore, bus: Bus) -> None:
-    """Gone for good, with all that was made of it."""
-    purge_file(held(id, who, files), files, transcripts, bus)
-
-
-def purge_file(file: StoredFile, files: FileStore, transcripts: TranscriptStore, bus: Bus) -> None:
-    """Empty the row, forget the texts, and let those who store bytes know."""
-    files.purge(file.id)
-    transcripts.forget(file.id)
-    bus.publish(FilePurged(file_id=file.id), id=f"{file.id}/purged", subject=str(file.id))
-
-
-def restore(id: FileId, who: Principal, files: FileStore) -> File:
+def restore(id: FileId, who: Principal, files: FileStore, log: EventLogStore) -> File:
     """Out of the trash, as it was."""
     held(id, who, files)
     files.restore(id)
-    return read(id, who, files)
+    return tell(id, who.id, files, log)
+
+
+def purge(id: FileId, who: Principal, shredder: Shredder) -> None:
+    """Gone for good, with all that was made of it."""
+    purge_file(held(id, who, shredder.files), shredder)
+
+
+def purge_file(file: StoredFile, shredder: Shredder) -> None:
+    """Stop its run, empty its row, forget texts and runs, and let those who keep bytes know."""
+    cancel_file(shredder.runs, shredder.log, shredder.bus, file.id)
+    shredder.files.purge(file.id)
+    shredder.transcripts.forget(file.id)
+    shredder.runs.forget(file.id)
+    shredder.log.append(file.owner, "file-purged", {"id": file.id})
+    shredder.bus.publish(FilePurged(file_id=file.id), id=f"{file.id}/purged", subject=str(file.id))
+
+
+def tell(id: FileId, owner: UUID, files: FileStore, log: EventLogStore) -> File:
+    """Show the file as it is now to those who watch; gives it back."""
+    file = _found(files.get(owner, id))
+    log.append(owner, "file", file)
+    return file
 
 
 def read(id: FileId, who: Principal, files: FileStore) -> File:
@@ -100,11 +133,11 @@ def poster_url(id: FileId, who: Principal, files: FileStore, blobs: BlobStore) -
     return blobs.sign_get(file.poster_key, URL_SECONDS, Audience.BROWSER)
 
 
-def purge_old_trash(files: FileStore, transcripts: TranscriptStore, bus: Bus) -> int:
+def purge_old_trash(shredder: Shredder) -> int:
     """Purge what was in the trash for long; returns how many."""
-    old = files.long_in_trash(TRASH_DAYS, AT_ONCE)
+    old = shredder.files.long_in_trash(TRASH_DAYS, AT_ONCE)
     for file in old:
-        purge_file(file, files, transcripts, bus)
+        purge_file(file, shredder)
     return len(old)
 
 

@@ -152,7 +152,7 @@ def uploads_prefix(owner: UUID, file_id: FileId) -> str:
 
 def prefixes(owner: UUID, file_id: FileId) -> tuple[str, ...]:
     """Everything that is ever stored for a file; purging it empties them all."""
-    kept = ("originals", "chunks", "peaks", "posters", "results", "exports")
+    kept = ("originals", "chunks", "peaks", "posters", "work", "exports")
     return (uploads_prefix(owner, file_id), *(f"{folder}/{file_id}/" for folder in kept))
 
 

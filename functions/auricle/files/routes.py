@@ -13,8 +13,10 @@ from auricle.files import actions
 from auricle.files.listing import FileList, FileQuery
 from auricle.files.model import File, FileId, Options, Peaks
 from auricle.files.store import FileStore
+from auricle.notifications.store import EventLogStore
 from auricle.ports.blobs import BlobStore
 from auricle.ports.bus import Bus
+from auricle.runs.store import RunStore
 from auricle.transcripts.store import TranscriptStore
 
 
@@ -70,30 +72,36 @@ def get_file(file_id: FileId, who: Principal, files: FileStore) -> File:
 
 
 @route("PATCH /api/files/{file_id}", permission=Permission.WRITE)
-def change_file(file_id: FileId, change: FileChange, who: Principal, files: FileStore) -> File:
+def change_file(file_id: FileId, change: FileChange, who: Principal, files: FileStore, log: EventLogStore) -> File:
     """Rename a file, or change what its next runs are asked for."""
-    if change.name is not UNSET:
-        actions.rename(file_id, who, files, change.name)
-    if change.options is not UNSET:
-        actions.wish(file_id, who, files, change.options.applied_to)
-    return actions.read(file_id, who, files)
+    name = None if change.name is UNSET else change.name
+    options = None if change.options is UNSET else change.options.applied_to
+    return actions.change(file_id, who, files, log, name, options)
 
 
 @route("DELETE /api/files/{file_id}", permission=Permission.WRITE)
 def delete_file(
-    file_id: FileId, query: Removal, who: Principal, files: FileStore, transcripts: TranscriptStore, bus: Bus
+    file_id: FileId,
+    query: Removal,
+    who: Principal,
+    files: FileStore,
+    runs: RunStore,
+    transcripts: TranscriptStore,
+    log: EventLogStore,
+    bus: Bus,
 ) -> None:
     """Put a file into the trash, where it stays for 30 days; or purge it with all that was made of it."""
     if query.purge:
-        actions.purge(file_id, who, files, transcripts, bus)
+        shredder = actions.Shredder(files=files, runs=runs, transcripts=transcripts, log=log, bus=bus)
+        actions.purge(file_id, who, shredder)
     else:
-        actions.trash(file_id, who, files)
+        actions.trash(file_id, who, files, log)
 
 
 @route("POST /api/files/{file_id}/restore", permission=Permission.WRITE)
-def restore_file(file_id: FileId, who: Principal, files: FileStore) -> File:
+def restore_file(file_id: FileId, who: Principal, files: FileStore, log: EventLogStore) -> File:
     """Take a file out of the trash."""
-    return actions.restore(file_id, who, files)
+    return actions.restore(file_id, who, files, log)
 
 
 @route("GET /api/files/{file_id}/content", permission=Permission.READ)

@@ -5,15 +5,17 @@ from __future__ import annotations
 from auricle.contract.function import timer
 from auricle.files import actions
 from auricle.files.store import FileStore
+from auricle.notifications.store import EventLogStore
 from auricle.ports.blobs import BlobStore
 from auricle.ports.bus import Bus
+from auricle.runs.store import RunStore
 from auricle.transcripts.store import TranscriptStore
 
 
 @timer(minutes=60)
-def purge_old_trash(files: FileStore, transcripts: TranscriptStore, bus: Bus) -> None:
+def purge_old_trash(files: FileStore, runs: RunStore, transcripts: TranscriptStore, log: EventLogStore, bus: Bus) -> None:
     """Purge what was in the trash for 30 days."""
-    actions.purge_old_trash(files, transcripts, bus)
+    actions.purge_old_trash(actions.Shredder(files=files, runs=runs, transcripts=transcripts, log=log, bus=bus))
 
 
 @timer(minutes=60)

@@ -5,11 +5,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from uuid import uuid4
+from uuid import UUID, uuid4
+
+import msgspec
 
 from auricle.access.model import Principal
 from auricle.contract.ids import uuid7
 from auricle.errors import Conflict, Invalid, NotFound
+from auricle.files.actions import tell
 from auricle.files.events import FileReceived
 from auricle.files.model import File, FileId, Options, clean_name
 from auricle.files.store import ChunkStore, FileStore
@@ -45,9 +48,11 @@ from auricle.intake.model import (
     upload_key,
 )
 from auricle.intake.store import IntakeStore
+from auricle.notifications.store import EventLogStore
 from auricle.ports.blobs import Audience, Blob, BlobStore, Part
 from auricle.ports.bus import Bus
 from auricle.runs.events import StepFinished, StepReleased
+from auricle.runs.model import check
 
 log = logging.getLogger(__name__)
 NO_UPLOAD = "There is no such upload."
@@ -55,6 +60,19 @@ GONE = "The parts of this upload are gone from the store. Begin a new one: POST 
 SWEPT = 100
 """Uploads (and twice as many leftovers) of one sweep: its unit of work stays short, the next one goes on."""
 REMEMBERED_DAYS = 30
+MAX_DROP_NAME = 255
+"""Bytes of a dropped file's name in UTF-8: it becomes part of a key, and keys have 1,024 bytes at most."""
+
+
+class Desk(msgspec.Struct, frozen=True, kw_only=True):
+    """What the arrival of bytes is recorded with."""
+
+    intake: IntakeStore
+    files: FileStore
+    log: EventLogStore
+    blobs: BlobStore
+    bus: Bus
+    limits: UploadLimits
 
 
 def begin(
@@ -72,6 +90,7 @@ def begin(
 ) -> StartedUpload:
     """Make room for a file's bytes: its row, the store's part upload, the first URLs."""
     check_size(size, limits)
+    check(options)
     name, sha256 = clean_name(base_name(name)), check_sha256(sha256)
     kept_as = media_type(content_type, name)
     file_id = FileId(uuid7())
@@ -132,13 +151,13 @@ def status(id: UploadId, who: Principal, intake: IntakeStore, blobs: BlobStore) 
     )
 
 
-def complete(id: UploadId, who: Principal, intake: IntakeStore, files: FileStore, blobs: BlobStore, bus: Bus) -> File:
+def complete(id: UploadId, who: Principal, desk: Desk) -> File:
     """Make the file out of its parts. Said twice, it answers the same; with parts missing, nothing is lost."""
-    upload = _found(intake.held(who.id, id))
+    upload = _found(desk.intake.held(who.id, id))
     if upload.state is not UploadState.COMPLETED:
         upload = _open(upload)
-        _received(upload, _whole(upload, blobs), intake, files, bus)
-    file = files.get(who.id, upload.file_id)
+        _received(upload, _whole(upload, desk.blobs), desk)
+    file = desk.files.get(who.id, upload.file_id)
     if file is None:
         raise Conflict("The file of this upload was purged. Begin a new upload: POST /api/uploads.")
     return file
@@ -155,89 +174,97 @@ def abort(id: UploadId, who: Principal, intake: IntakeStore, files: FileStore, b
 
 def drop(who: Principal, blobs: BlobStore, name: str) -> Drop:
     """A URL that takes a whole file in one PUT."""
+    name = clean_name(base_name(name))
+    if len(name.encode()) > MAX_DROP_NAME:
+        raise Invalid("This name is too long for a drop. Shorten it, or upload in parts: POST /api/uploads.", field="name")
     prefix = drop_prefix(who.id)
-    key = f"{prefix}{uuid4()}/{clean_name(base_name(name))}"
+    key = f"{prefix}{uuid4()}/{name}"
     ends = datetime.now(UTC) + timedelta(seconds=DROP_SECONDS)
     return Drop(url=blobs.sign_put(key, DROP_SECONDS, Audience.BROWSER), key=key, prefix=prefix, expires_at=ends)
 
 
-def arrived(
-    arrival: Arrival, intake: IntakeStore, files: FileStore, blobs: BlobStore, limits: UploadLimits, bus: Bus
-) -> FileId | None:
+def arrived(arrival: Arrival, desk: Desk) -> FileId | None:
     """Somebody says an object is there: a new file, the end of an upload, or old news (None).
 
     Notifications come late, twice and out of order, so what they tell is only a hint: the store is asked what is there now.
     """
     if arrival.key.startswith(UPLOADS):
-        upload = intake.held_by_key(arrival.key)
-        return _finished_by_arrival(upload, intake, files, blobs, bus) if upload else None
+        upload = desk.intake.held_by_key(arrival.key)
+        return _finished_by_arrival(upload, desk) if upload else None
     owner = dropped_by(arrival.key) if arrival.key.startswith(DROPS) else None
     if owner is None:
         return None
-    if not intake.has_principal(owner):
+    if not desk.intake.has_principal(owner):
         log.warning("an object was dropped for %s, who does not exist; it stays where it is", owner)
         return None
-    blob = blobs.stat(arrival.key)
+    blob = desk.blobs.stat(arrival.key)
     file_id = FileId(uuid7())
-    if blob is None or not intake.arrive(blob.key, blob.etag, file_id):
+    if blob is None or not desk.intake.arrive(blob.key, blob.etag, file_id):
         return None
     name = dropped_name(blob.key)
     kept_as = arrived_type(blob.content_type, name)
-    files.add(file_id, owner, name=name, size=blob.size, content_type=kept_as, kind=kind_of(kept_as))
-    files.received(file_id, blob.key)
-    if blob.size > limits.max_bytes:
-        files.unreadable(file_id, too_large(blob.size, limits))
+    desk.files.add(file_id, owner, name=name, size=blob.size, content_type=kept_as, kind=kind_of(kept_as))
+    desk.files.received(file_id, blob.key)
+    if blob.size > desk.limits.max_bytes:
+        desk.files.unreadable(file_id, too_large(blob.size, desk.limits))
+        tell(file_id, owner, desk.files, desk.log)
     else:
-        _tell(file_id, bus)
+        _publish(file_id, owner, desk)
     return file_id
 
 
-def record_preparation(event: StepReleased, preparation: Preparation, files: FileStore, chunks: ChunkStore, bus: Bus) -> None:
+def record_preparation(
+    event: StepReleased, preparation: Preparation, files: FileStore, chunks: ChunkStore, events: EventLogStore, bus: Bus
+) -> None:
     """Write down what preparing a file gave; a file that was purged meanwhile keeps nothing."""
-    if files.prepared(event.file_id, preparation.findings):
-        chunks.replace(event.file_id, preparation.chunks)
+    file = files.lock(event.file_id)
+    if file is not None:
+        files.prepared(file.id, preparation.findings)
+        chunks.replace(file.id, preparation.chunks)
+        tell(file.id, file.owner, files, events)
     finished = StepFinished(run_id=event.run_id, work=event.work, attempt=event.attempt, warnings=preparation.findings.warnings)
     bus.publish(finished, id=f"{event.run_id}/{event.work}/{event.attempt}/finished")
 
 
-def sweep(intake: IntakeStore, files: FileStore, blobs: BlobStore, bus: Bus) -> None:
+def sweep(desk: Desk) -> None:
     """Let go of uploads that nobody finished, and of objects that were pinned elsewhere."""
-    for upload in intake.expired(SWEPT):
-        if _finished_by_arrival(upload, intake, files, blobs, bus) is None:
-            _discard(upload, UploadState.EXPIRED, intake, files, blobs)
-    for key, etag in intake.leftovers(2 * SWEPT):
-        blob = blobs.stat(key)
+    for upload in desk.intake.expired(SWEPT):
+        if _finished_by_arrival(upload, desk) is None:
+            _discard(upload, UploadState.EXPIRED, desk.intake, desk.files, desk.blobs)
+    for key, etag in desk.intake.leftovers(2 * SWEPT):
+        blob = desk.blobs.stat(key)
         if blob is not None and blob.etag == etag:
-            blobs.delete(key)
-        intake.consumed(key, etag)
-    intake.trim(REMEMBERED_DAYS)
+            desk.blobs.delete(key)
+        desk.intake.consumed(key, etag)
+    desk.intake.trim(REMEMBERED_DAYS)
 
 
-def _finished_by_arrival(upload: Upload, intake: IntakeStore, files: FileStore, blobs: BlobStore, bus: Bus) -> FileId | None:
+def _finished_by_arrival(upload: Upload, desk: Desk) -> FileId | None:
     """The object of an open upload is there: its client died before `complete` was answered, or before it was asked."""
     if upload.state is not UploadState.OPEN:
         return None
-    blob = blobs.stat(upload.key)
+    blob = desk.blobs.stat(upload.key)
     if blob is None or blob.size != upload.size:
         return None
     try:
-        _received(upload, blob, intake, files, bus)
+        _received(upload, blob, desk)
     except Conflict:
         return None
     return upload.file_id
 
 
-def _received(upload: Upload, blob: Blob, intake: IntakeStore, files: FileStore, bus: Bus) -> None:
+def _received(upload: Upload, blob: Blob, desk: Desk) -> None:
     """Exactly once per object: the arrival's row, the file's state and the fact are one unit of work."""
-    if not files.received(upload.file_id, upload.key):
+    if not desk.files.received(upload.file_id, upload.key):
         raise Conflict("The file of this upload was purged. Begin a new upload: POST /api/uploads.")
-    intake.arrive(upload.key, blob.etag, upload.file_id)
-    intake.close(upload.id, UploadState.COMPLETED)
-    _tell(upload.file_id, bus)
+    desk.intake.arrive(upload.key, blob.etag, upload.file_id)
+    desk.intake.close(upload.id, UploadState.COMPLETED)
+    _publish(upload.file_id, upload.owner, desk)
 
 
-def _tell(file_id: FileId, bus: Bus) -> None:
-    bus.publish(FileReceived(file_id=file_id), id=f"{file_id}/received", subject=str(file_id))
+def _publish(file_id: FileId, owner: UUID, desk: Desk) -> None:
+    desk.bus.publish(FileReceived(file_id=file_id), id=f"{file_id}/received", subject=str(file_id))
+    tell(file_id, owner, desk.files, desk.log)
 
 
 def _whole(upload: Upload, blobs: BlobStore) -> Blob:

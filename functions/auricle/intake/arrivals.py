@@ -18,6 +18,7 @@ from auricle.files.store import FileStore
 from auricle.intake import actions
 from auricle.intake.model import Arrival, BucketToken, UploadLimits
 from auricle.intake.store import IntakeStore
+from auricle.notifications.store import EventLogStore
 from auricle.ports.blobs import BlobStore
 from auricle.ports.bus import Bus
 
@@ -60,6 +61,7 @@ def receive_bucket_events(
     token: BucketToken,
     intake: IntakeStore,
     files: FileStore,
+    log: EventLogStore,
     blobs: BlobStore,
     limits: UploadLimits,
     bus: Bus,
@@ -73,11 +75,12 @@ def receive_bucket_events(
         raise Denied(
             "Bucket notifications present BUCKET_TOKEN: Authorization: Bearer …. Without that setting they are refused."
         )
+    desk = actions.Desk(intake=intake, files=files, log=log, blobs=blobs, bus=bus, limits=limits)
     for record in notification.records:
         if record.created:
             object = record.s3.object
             arrival = Arrival(key=unquote_plus(object.key), etag=object.etag.strip('"'), size=object.size)
-            actions.arrived(arrival, intake, files, blobs, limits, bus)
+            actions.arrived(arrival, desk)
 
 
 def _presents(authorization: str | None, token: BucketToken) -> bool:

@@ -15,6 +15,7 @@ import msgspec
 
 from auricle.contract.store import Units
 from auricle.errors import AuricleError, Conflict, NotFound, Permanent
+from auricle.files.actions import tell
 from auricle.files.model import (
     ChunkRow,
     FileId,
@@ -31,6 +32,7 @@ from auricle.files.model import (
 from auricle.files.store import ChunkStore, FileStore
 from auricle.intake.model import DROPS, Preparation, extension
 from auricle.intake.store import IntakeStore
+from auricle.notifications.store import EventLogStore
 from auricle.ports.blobs import BlobStore
 from auricle.ports.bus import Progress
 from auricle.ports.media import Chunk, MediaReader, Recording
@@ -50,6 +52,27 @@ class Wishes(msgspec.Struct, frozen=True, kw_only=True):
 
     chunk_seconds: float
     audio_track: int | None = None
+
+
+def prepare(
+    file: StoredFile,
+    run_id: RunId,
+    wishes: Wishes,
+    units: Units,
+    blobs: BlobStore,
+    media: MediaReader,
+    progress: Progress,
+) -> Preparation:
+    """All of it. What can never be heard is `Permanent`; the file's row says why then, and its bytes are kept."""
+    try:
+        forget_leftovers(file, run_id, units, blobs)
+        return decoded(file, pinned(file, units, blobs), run_id, wishes, blobs, media, progress)
+    except Permanent as error:
+        with units.unit() as db:
+            files = FileStore(db)
+            if files.unreadable(file.id, str(error)):
+                tell(file.id, file.owner, files, EventLogStore(db))
+        raise
 
 
 def pinned(file: StoredFile, units: Units, blobs: BlobStore) -> str:
@@ -78,7 +101,7 @@ def pinned(file: StoredFile, units: Units, blobs: BlobStore) -> str:
     return target
 
 
-def prepare(
+def decoded(
     file: StoredFile,
     key: str,
     run_id: RunId,

@@ -13,6 +13,7 @@ from auricle.files.store import FileStore
 from auricle.intake import actions
 from auricle.intake.model import Drop, SignedParts, StartedUpload, UploadId, UploadLimits, UploadStatus
 from auricle.intake.store import IntakeStore
+from auricle.notifications.store import EventLogStore
 from auricle.ports.blobs import BlobStore
 from auricle.ports.bus import Bus
 
@@ -79,10 +80,18 @@ def get_upload(upload_id: UploadId, who: Principal, intake: IntakeStore, blobs: 
 
 @route("POST /api/uploads/{upload_id}/complete", permission=Permission.WRITE)
 def complete_upload(
-    upload_id: UploadId, who: Principal, intake: IntakeStore, files: FileStore, blobs: BlobStore, bus: Bus
+    upload_id: UploadId,
+    who: Principal,
+    intake: IntakeStore,
+    files: FileStore,
+    log: EventLogStore,
+    blobs: BlobStore,
+    bus: Bus,
+    limits: UploadLimits,
 ) -> File:
     """Make the file out of its parts and start working on it. Saying it again is harmless."""
-    return actions.complete(upload_id, who, intake, files, blobs, bus)
+    desk = actions.Desk(intake=intake, files=files, log=log, blobs=blobs, bus=bus, limits=limits)
+    return actions.complete(upload_id, who, desk)
 
 
 @route("DELETE /api/uploads/{upload_id}", permission=Permission.WRITE)

@@ -13,6 +13,7 @@ from auricle.access.model import Principal, PrincipalId
 from auricle.adapters.blobs.filesystem import FilesystemBlobs
 from auricle.contract.event import Envelope, Fact
 from auricle.files.store import FileStore
+from auricle.notifications.store import EventLogStore
 from auricle.runtime.database import engine_for
 from auricle.schema import metadata
 from auricle.transcripts.store import TranscriptStore
@@ -61,6 +62,11 @@ def files(db: Connection) -> FileStore:
 @pytest.fixture
 def transcripts(db: Connection) -> TranscriptStore:
     return TranscriptStore(db)
+
+
+@pytest.fixture
+def log(db: Connection) -> EventLogStore:
+    return EventLogStore(db)
 
 
 @pytest.fixture

@@ -33,7 +33,8 @@ from auricle.files.model import (
 )
 from auricle.files.store import ERASE_AGAIN, ChunkStore, FileStore
 from auricle.files.store import files as table
-from auricle.transcripts.store import TranscriptStore
+from auricle.notifications.store import EventLogStore
+from auricle.runs.model import StepName, result_key
 
 RUN = uuid4()
 
@@ -137,23 +138,28 @@ def test_chunks_are_replaced_whole(db: Connection, files: FileStore, ann: Princi
 # Names and wishes.
 
 
-def test_a_file_is_renamed_by_its_owner_alone(files: FileStore, ann: Principal, bob: Principal) -> None:
+def test_a_file_is_renamed_by_its_owner_alone(files: FileStore, log: EventLogStore, ann: Principal, bob: Principal) -> None:
     id = put(files, ann.id)
-    changed = routes.change_file(id, routes.FileChange(name="  Sitzung 1.mp4 "), ann, files)
+    changed = routes.change_file(id, routes.FileChange(name="  Sitzung 1.mp4 "), ann, files, log)
     assert (changed.name, changed.options) == ("Sitzung 1.mp4", Options(language="de"))
     with pytest.raises(NotFound):
-        routes.change_file(id, routes.FileChange(name="Mine"), bob, files)
+        routes.change_file(id, routes.FileChange(name="Mine"), bob, files, log)
     with pytest.raises(Invalid):
-        routes.change_file(id, routes.FileChange(name="a/b"), ann, files)
+        routes.change_file(id, routes.FileChange(name="a/b"), ann, files, log)
     assert actions.read(id, ann, files).name == "Sitzung 1.mp4"
 
 
-def test_only_the_options_that_are_said_change(files: FileStore, ann: Principal) -> None:
+def test_only_the_options_that_are_said_change(files: FileStore, log: EventLogStore, ann: Principal) -> None:
     id = put(files, ann.id)
     said = msgspec.json.decode(b'{"options": {"num_speakers": 2, "vocabulary": ["Auricle"]}}', type=routes.FileChange)
-    assert routes.change_file(id, said, ann, files).options == Options(language="de", num_speakers=2, vocabulary=("Auricle",))
+    assert routes.change_file(id, said, ann, files, log).options == Options(
+        language="de", num_speakers=2, vocabulary=("Auricle",)
+    )
     taken_back = msgspec.json.decode(b'{"options": {"language": null}}', type=routes.FileChange)
-    assert routes.change_file(id, taken_back, ann, files).options == Options(num_speakers=2, vocabulary=("Auricle",))
+    clash = msgspec.json.decode(b'{"options": {"max_speakers": 3}}', type=routes.FileChange)
+    with pytest.raises(Invalid, match="max_speakers"):
+        routes.change_file(id, clash, ann, files, log)
+    assert routes.change_file(id, taken_back, ann, files, log).options == Options(num_speakers=2, vocabulary=("Auricle",))
 
 
 def test_every_option_can_be_changed() -> None:
@@ -163,26 +169,24 @@ def test_every_option_can_be_changed() -> None:
 # Trash.
 
 
-def test_the_trash_gives_back_what_was_put_in(files: FileStore, ann: Principal) -> None:
+def test_the_trash_gives_back_what_was_put_in(files: FileStore, log: EventLogStore, ann: Principal) -> None:
     id = put(files, ann.id)
-    actions.trash(id, ann, files)
+    actions.trash(id, ann, files, log)
     trashed = actions.read(id, ann, files)
     assert trashed.state is FileState.TRASHED
     assert trashed.trashed_at is not None
-    actions.trash(id, ann, files)
+    actions.trash(id, ann, files, log)
     assert actions.read(id, ann, files).trashed_at == trashed.trashed_at
     files.prepared(id, findings(id))  # work that was under way
-    assert actions.restore(id, ann, files).state is FileState.READY
+    assert actions.restore(id, ann, files, log).state is FileState.READY
 
 
-def test_nobody_else_throws_a_file_away(
-    files: FileStore, transcripts: TranscriptStore, bus: object, ann: Principal, bob: Principal
-) -> None:
+def test_nobody_else_throws_a_file_away(files: FileStore, log: EventLogStore, ann: Principal, bob: Principal) -> None:
     id = put(files, ann.id)
     with pytest.raises(NotFound):
-        actions.trash(id, bob, files)
+        actions.trash(id, bob, files, log)
     with pytest.raises(NotFound):
-        actions.restore(id, bob, files)
+        actions.restore(id, bob, files, log)
     with pytest.raises(NotFound):
         actions.read(id, bob, files)
     assert files.held(bob.id, id) is None
@@ -207,14 +211,14 @@ def test_what_is_no_recording_is_only_ever_saved(files: FileStore, blobs: Filesy
 
 
 def test_content_of_what_is_uploading_or_in_the_trash_is_refused_with_the_way_out(
-    files: FileStore, blobs: FilesystemBlobs, ann: Principal
+    files: FileStore, log: EventLogStore, blobs: FilesystemBlobs, ann: Principal
 ) -> None:
     id = FileId(uuid7())
     files.add(id, ann.id, name="a.wav", size=1, content_type="audio/wav", kind=MediaKind.AUDIO)
     with pytest.raises(Conflict, match="uploaded"):
         actions.content_url(id, ann, files, blobs, download=False)
     id = put(files, ann.id)
-    actions.trash(id, ann, files)
+    actions.trash(id, ann, files, log)
     with pytest.raises(Conflict, match="restore"):
         actions.content_url(id, ann, files, blobs, download=False)
 
@@ -251,7 +255,12 @@ def test_everything_that_is_stored_has_a_prefix_that_is_emptied(ann: Principal) 
     id = FileId(uuid7())
     emptied = prefixes(ann.id, id)
     made = [original_key(id, RUN, ".mp3"), chunk_key(id, RUN, 3), peaks_key(id, RUN), poster_key(id, RUN)]
-    for key in [*made, uploads_prefix(ann.id, id) + "x", f"exports/{id}/v1/transcript.txt", f"results/{id}/{RUN}/a"]:
+    for key in [
+        *made,
+        uploads_prefix(ann.id, id) + "x",
+        f"exports/{id}/v1/transcript.txt",
+        result_key(id, RUN, StepName.DIARIZE, 0),
+    ]:
         assert key.startswith(emptied)
 
 
@@ -301,12 +310,12 @@ def age(db: Connection, id: FileId, by: timedelta) -> None:
     db.execute(table.update().where(table.c.id == id).values(**moved))
 
 
-def test_a_purged_row_keeps_nothing_of_the_file(db: Connection, files: FileStore, ann: Principal) -> None:
+def test_a_purged_row_keeps_nothing_of_the_file(db: Connection, files: FileStore, log: EventLogStore, ann: Principal) -> None:
     id = put(files, ann.id)
     files.prepared(id, findings(id))
     ChunkStore(db).replace(id, [chunk(id, 0)])
     files.transcribed(id, 1, "de")
-    actions.trash(id, ann, files)
+    actions.trash(id, ann, files, log)
     files.purge(id)
     row = db.execute(select(table).where(table.c.id == id)).one()
     kept = {name for name, value in row._mapping.items() if value not in (None, "", 0, [], {})}

@@ -16,6 +16,7 @@ from auricle.contract.event import Envelope, Fact
 from auricle.files.store import FileStore
 from auricle.intake.model import UploadLimits
 from auricle.intake.store import IntakeStore
+from auricle.notifications.store import EventLogStore
 from auricle.runtime.database import engine_for
 from auricle.schema import metadata
 
@@ -85,6 +86,11 @@ def files(db: Connection) -> FileStore:
 @pytest.fixture
 def intake(db: Connection) -> IntakeStore:
     return IntakeStore(db)
+
+
+@pytest.fixture
+def log(db: Connection) -> EventLogStore:
+    return EventLogStore(db)
 
 
 @pytest.fixture

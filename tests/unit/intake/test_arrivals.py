@@ -14,7 +14,7 @@ from sqlalchemy import Connection, func
 
 from auricle.access.model import Principal
 from auricle.adapters.blobs.filesystem import FilesystemBlobs
-from auricle.errors import Denied
+from auricle.errors import Denied, Invalid
 from auricle.files.events import FileReceived
 from auricle.files.listing import FileList, FileQuery
 from auricle.files.model import File, FileState
@@ -23,6 +23,7 @@ from auricle.intake import actions
 from auricle.intake.arrivals import BucketNotification, receive_bucket_events
 from auricle.intake.model import Arrival, BucketToken, UploadLimits
 from auricle.intake.store import IntakeStore, arrivals
+from auricle.notifications.store import EventLogStore
 
 TOKEN = BucketToken(value="s3cret-ü")
 
@@ -32,7 +33,8 @@ class Bucket:
 
     def __init__(self, db: Connection, blobs: FilesystemBlobs, bus: Any, limits: UploadLimits) -> None:
         self.db, self.blobs, self.bus, self.limits = db, blobs, bus, limits
-        self.intake, self.files = IntakeStore(db), FileStore(db)
+        self.intake, self.files, self.log = IntakeStore(db), FileStore(db), EventLogStore(db)
+        self.desk = actions.Desk(intake=self.intake, files=self.files, log=self.log, blobs=blobs, bus=bus, limits=limits)
 
     def put(self, key: str, data: bytes = b"sound", content_type: str = "application/octet-stream") -> None:
         """Somebody puts an object."""
@@ -40,12 +42,14 @@ class Bucket:
 
     def arrived(self, key: str) -> Any:
         """Somebody says that it is there."""
-        return actions.arrived(Arrival(key=key), self.intake, self.files, self.blobs, self.limits, self.bus)
+        return actions.arrived(Arrival(key=key), self.desk)
 
     def post(self, notification: bytes, authorization: str | None = "Bearer s3cret-ü", token: BucketToken = TOKEN) -> None:
         """The store posts a notification."""
         decoded = msgspec.json.decode(notification, type=BucketNotification)
-        receive_bucket_events(decoded, token, self.intake, self.files, self.blobs, self.limits, self.bus, authorization)
+        receive_bucket_events(
+            decoded, token, self.intake, self.files, self.log, self.blobs, self.limits, self.bus, authorization
+        )
 
     def files_of(self, who: Principal) -> list[File]:
         """What somebody has."""
@@ -54,7 +58,7 @@ class Bucket:
     def sweep(self, later: timedelta = timedelta()) -> None:
         """Time passes, then the sweep comes."""
         self.db.execute(arrivals.update().values(created_at=func.now() - later))
-        actions.sweep(self.intake, self.files, self.blobs, self.bus)
+        actions.sweep(self.desk)
 
 
 @pytest.fixture
@@ -162,6 +166,12 @@ def test_a_drop_is_asked_for_by_name(bucket: Bucket, ann: Principal) -> None:
     bucket.put(drop.key)
     bucket.arrived(drop.key)
     assert [file.name for file in bucket.files_of(ann)] == ["Tälk 1.mp3"]
+
+
+def test_a_drop_whose_name_would_burst_its_key_is_refused(bucket: Bucket, ann: Principal) -> None:
+    assert actions.drop(ann, bucket.blobs, "ü" * 127).url
+    with pytest.raises(Invalid, match="too long for a drop"):
+        actions.drop(ann, bucket.blobs, "ü" * 128)
 
 
 # The notifications that stores send.

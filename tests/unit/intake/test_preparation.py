@@ -17,15 +17,19 @@ from auricle.access.model import Principal
 from auricle.adapters.blobs.filesystem import FilesystemBlobs
 from auricle.contract.ids import uuid7
 from auricle.errors import Permanent, Retryable
-from auricle.files.model import FileId, FileState, MediaKind, Peaks, StoredFile
+from auricle.files.model import FileId, FileState, MediaKind, Options, Peaks, StoredFile
 from auricle.files.store import ChunkStore, FileStore, files
-from auricle.intake import actions, preparation
+from auricle.intake import actions, preparation, stages
 from auricle.intake.model import Arrival, Preparation, UploadLimits
 from auricle.intake.preparation import Checksum, Wishes, forget_leftovers, pinned
 from auricle.intake.store import IntakeStore, arrivals
+from auricle.notifications.store import EventLogStore
 from auricle.ports.media import Chunk, Clip, Recording, Track
+from auricle.runs.actions import cancel
+from auricle.runs.conducting import begun
 from auricle.runs.events import StepFinished, StepReleased
-from auricle.runs.model import RunId, StepName
+from auricle.runs.model import Pace, RunId, StepName
+from auricle.runs.store import RunStore
 
 DATA = b"0123456789" * 50
 
@@ -105,12 +109,12 @@ class Desk:
         file = self.file(id)
         key = pinned(file, self.units, self.blobs)
         wishes = Wishes(chunk_seconds=300.0, audio_track=1)
-        return preparation.prepare(file, key, run or self.run, wishes, self.blobs, reader, self.told.append)
+        return preparation.decoded(file, key, run or self.run, wishes, self.blobs, reader, self.told.append)
 
     def record(self, id: FileId, found: Preparation) -> None:
         """What it does with its value."""
         event = StepReleased(run_id=self.run, file_id=id, work=StepName.PREPARE, attempt=2, receipt="r")
-        actions.record_preparation(event, found, self.files, ChunkStore(self.db), self.bus)
+        actions.record_preparation(event, found, self.files, ChunkStore(self.db), EventLogStore(self.db), self.bus)
 
 
 @pytest.fixture
@@ -261,6 +265,68 @@ def test_leftovers_of_earlier_preparations_go_and_the_present_one_stays(desk: De
     assert len(left) == 15
 
 
+# The stage.
+
+
+class Stage:
+    """The stage as the door calls it, on a real run."""
+
+    def __init__(self, desk: Desk, options: Options) -> None:
+        self.desk = desk
+        self.id = desk.arrive()
+        self.run = RunStore(desk.db)
+        self.run.create(desk.run, self.id, desk.owner.id, begun(options, tuple(StepName)))
+        self.event = StepReleased(run_id=desk.run, file_id=self.id, work=StepName.PREPARE, attempt=1, receipt="r")
+
+    def __call__(self, reader: ScriptedReader) -> Preparation:
+        """Deliver the event."""
+        return stages.prepare(
+            self.event, self.desk.units, self.desk.blobs, reader, Pace(chunk_seconds=77.0), self.desk.told.append
+        )
+
+
+@pytest.mark.parametrize(
+    ("options", "asked"), [(Options(), (77.0, None)), (Options(chunk_seconds=30.0, audio_track=1), (30.0, 1))]
+)
+def test_a_run_says_how_its_recording_is_prepared(desk: Desk, options: Options, asked: tuple[float, int | None]) -> None:
+    reader, stage = ScriptedReader(), Stage(desk, options)
+    desk.record(stage.id, stage(reader))
+    assert reader.asked == [asked]
+    assert desk.file(stage.id).state is FileState.READY
+
+
+def test_what_can_never_be_heard_is_kept_and_says_why_however_often_it_is_tried(desk: Desk) -> None:
+    stage = Stage(desk, Options())
+    for _ in range(2):
+        with pytest.raises(Permanent, match="no sound"):
+            stage(ScriptedReader(Permanent("This video has no sound.")))
+        file = desk.file(stage.id)
+        assert (file.state, file.error) == (FileState.UNREADABLE, "This video has no sound.")
+        assert desk.blobs.open(str(file.key)).read() == DATA
+    desk.record(stage.id, stage(ScriptedReader()))
+    assert (desk.file(stage.id).state, desk.file(stage.id).error) == (FileState.READY, None)
+    with pytest.raises(Permanent, match="no audio track"):
+        stage(ScriptedReader(Permanent("There is no audio track 7.")))
+    assert desk.file(stage.id).state is FileState.READY
+
+
+def test_nothing_is_prepared_for_a_run_that_was_cancelled(desk: Desk, bus: Any) -> None:
+    reader, stage = ScriptedReader(), Stage(desk, Options())
+    cancel(stage.run, EventLogStore(desk.db), bus, desk.run)
+    with pytest.raises(Permanent, match="cancelled"):
+        stage(reader)
+    assert reader.asked == []
+    assert desk.file(stage.id).state is FileState.RECEIVED
+
+
+def test_nothing_is_prepared_of_a_purged_file(desk: Desk) -> None:
+    reader, stage = ScriptedReader(), Stage(desk, Options())
+    desk.files.purge(stage.id)
+    with pytest.raises(Permanent, match="purged"):
+        stage(reader)
+    assert reader.asked == []
+
+
 # The checksum beside the work.
 
 
@@ -287,7 +353,9 @@ def test_a_checksum_of_nothing_says_that_the_bytes_are_gone(blobs: FilesystemBlo
 def test_a_dropped_file_goes_all_the_way(desk: Desk, limits: UploadLimits) -> None:
     key = f"drop/{desk.owner.id}/Tälk.mp4"
     desk.blobs.put(key, DATA)
-    id = actions.arrived(Arrival(key=key), desk.intake, desk.files, desk.blobs, limits, desk.bus)
+    log = EventLogStore(desk.db)
+    arrival = actions.Desk(intake=desk.intake, files=desk.files, log=log, blobs=desk.blobs, bus=desk.bus, limits=limits)
+    id = actions.arrived(Arrival(key=key), arrival)
     assert id is not None
     desk.record(id, desk.prepare(id, ScriptedReader()))
     assert desk.file(id).state is FileState.READY

@@ -23,6 +23,7 @@ from auricle.files.store import files as file_table
 from auricle.intake import actions
 from auricle.intake.model import Arrival, StartedUpload, UploadId, UploadLimits, UploadState
 from auricle.intake.store import IntakeStore, arrivals, uploads
+from auricle.notifications.store import EventLogStore, event_log
 
 DATA = bytes(range(95))
 """Ten parts of ten bytes, the last one shorter."""
@@ -33,7 +34,8 @@ class Client:
 
     def __init__(self, db: Connection, blobs: FilesystemBlobs, bus: Any, who: Principal, limits: UploadLimits) -> None:
         self.db, self.blobs, self.bus, self.who, self.limits = db, blobs, bus, who, limits
-        self.intake, self.files = IntakeStore(db), FileStore(db)
+        self.intake, self.files, self.log = IntakeStore(db), FileStore(db), EventLogStore(db)
+        self.desk = actions.Desk(intake=self.intake, files=self.files, log=self.log, blobs=blobs, bus=bus, limits=limits)
 
     def begin(self, data: bytes = DATA, name: str = "talk.mp3", **more: Any) -> StartedUpload:
         """Begin an upload."""
@@ -53,11 +55,11 @@ class Client:
 
     def complete(self, id: UploadId) -> Any:
         """Complete it."""
-        return actions.complete(id, self.who, self.intake, self.files, self.blobs, self.bus)
+        return actions.complete(id, self.who, self.desk)
 
     def notify(self, key: str) -> Any:
         """The bucket says that something is there."""
-        return actions.arrived(Arrival(key=key), self.intake, self.files, self.blobs, self.limits, self.bus)
+        return actions.arrived(Arrival(key=key), self.desk)
 
     def status(self, id: UploadId) -> Any:
         """How far it is."""
@@ -65,7 +67,7 @@ class Client:
 
     def sweep(self) -> None:
         """Half an hour passes."""
-        actions.sweep(self.intake, self.files, self.blobs, self.bus)
+        actions.sweep(self.desk)
 
     def expire(self, id: UploadId) -> None:
         """A day passes."""
@@ -92,6 +94,8 @@ def test_an_upload_becomes_a_file_with_exactly_its_bytes(client: Client) -> None
         assert reader.read() == DATA
     assert client.bus.facts == [FileReceived(file_id=file.id)]
     assert client.bus.ids == [f"{file.id}/received"]
+    told = client.db.execute(select(event_log.c.owner, event_log.c.type, event_log.c.data["state"].astext)).all()
+    assert told == [(client.who.id, "file", "received")]
 
 
 def test_the_first_ten_parts_are_signed_at_once_and_others_when_asked_for(client: Client) -> None:
@@ -201,7 +205,7 @@ def test_uploads_are_their_owners_alone(client: Client, bob: Principal) -> None:
     for act in (
         lambda: actions.status(started.id, bob, client.intake, client.blobs),
         lambda: actions.sign_parts(started.id, bob, client.intake, client.blobs, [1]),
-        lambda: actions.complete(started.id, bob, client.intake, client.files, client.blobs, client.bus),
+        lambda: actions.complete(started.id, bob, client.desk),
         lambda: actions.abort(started.id, bob, client.intake, client.files, client.blobs),
     ):
         with pytest.raises(NotFound):
@@ -242,6 +246,8 @@ def test_bad_uploads_are_refused_before_anything_is_kept(client: Client) -> None
         client.begin(sha256="abc")
     with pytest.raises(Invalid, match="name"):
         client.begin(name=" / ")
+    with pytest.raises(Invalid, match="min_speakers"):
+        client.begin(options=Options(min_speakers=3, max_speakers=2))
     assert client.db.execute(select(func.count()).select_from(uploads)).scalar() == 0
 
 
@@ -327,7 +333,7 @@ def committed(engine: Engine) -> Iterator[None]:
     """For tests that need several transactions: everything is removed afterwards."""
     yield
     with engine.begin() as db:
-        for table in (uploads, arrivals, file_table, principals):
+        for table in (uploads, arrivals, file_table, principals, event_log):
             db.execute(table.delete())
 
 
