@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import NewType
+from typing import Any, NewType
 from uuid import UUID
 
 import msgspec
@@ -22,7 +22,7 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
     created_at: datetime
     run_id: UUID | None = None
     replayed_at: datetime | None = None
-    event: dict[str, object] = {}
+    event: dict[str, Any] = {}
 
 
 class Health(msgspec.Struct, frozen=True, kw_only=True):

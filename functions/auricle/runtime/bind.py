@@ -74,4 +74,9 @@ def bind() -> Handle:
         from auricle.runtime.limits import MAX_BODY
 
         current_app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
-    return Bound(chosen)
+    bound = Bound(chosen)
+
+    def handle(request: Request) -> Response:  # functions-framework insists on a function
+        return bound(request)
+
+    return handle
