@@ -123,6 +123,7 @@ def test_the_environment_is_read_in_one_module() -> None:
 ENVIRONMENT_WRITERS = {
     "functions/auricle/adapters/speech/pyannote.py",  # switches pyannote's telemetry off before the import
     "gpu-pool/auricle_gpu/models.py",
+    "functions/auricle/runtime/local/broker/__main__.py",  # hands its environment on to the workers
 }
 
 
@@ -136,7 +137,7 @@ ONLY_IN: dict[str, tuple[str, ...]] = {
     "flask": ("runtime/",),
     "cloudevents": ("runtime/cloudevent.py",),
     "functions_framework": ("runtime/local/", "main.py"),
-    "sqlalchemy": ("runtime/", "schema/", "/store.py", "/relations.py", "files/listing.py"),
+    "sqlalchemy": ("runtime/", "schema/", "/store.py", "/relations.py", "files/listing.py", "cli/checks.py", "cli/migrate.py", "cli/demo.py"),
     "torch": ("adapters/speech/pyannote.py", "auricle_gpu/"),
     "boto3": (),
     "botocore": ("adapters/blobs/",),

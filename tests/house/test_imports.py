@@ -19,9 +19,9 @@ ALLOWANCE = 1.05
 FUNCTIONS = (*rooms.ROUTES, *rooms.STAGES, rooms.TIMER_FUNCTION)
 
 FOREIGN: dict[Image, tuple[str, ...]] = {
-    Image.API: ("av", "numpy", "faster_whisper", "ctranslate2", "onnxruntime", "scipy", "torch", "click", "rich", "waitress", "boto3", "auricle_gpu"),
-    Image.MEDIA: ("scipy", "torch", "click", "rich", "waitress", "boto3", "auricle_gpu", "ctranslate2"),
-    Image.SPEECH: ("sqlalchemy", "pg8000", "alembic", "click", "rich", "waitress", "boto3", "torch"),
+    Image.API: ("av", "numpy", "faster_whisper", "ctranslate2", "onnxruntime", "scipy", "torch", "rich", "waitress", "boto3", "auricle_gpu"),
+    Image.MEDIA: ("scipy", "torch", "rich", "waitress", "boto3", "auricle_gpu", "ctranslate2"),
+    Image.SPEECH: ("sqlalchemy", "pg8000", "alembic", "rich", "waitress", "boto3", "torch"),
 }
 """Packages that are not in an image; importing one is refused while the function is loaded."""
 

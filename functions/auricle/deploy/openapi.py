@@ -129,7 +129,10 @@ def _carried(kind: Any) -> Any:
 
 
 def _kinds(route: Route) -> list[Any]:
-    kinds = [route.signature.parameters[route.body]] if route.body else []
+    parameters = route.signature.parameters
+    kinds = [parameters[name] for name in (*route.path_parameters, *((route.body,) if route.body else ()))]
+    if route.query:
+        kinds += [field.type for field in msgspec.structs.fields(parameters[route.query])]
     carried = _carried(route.signature.returns)
     if carried not in (type(None), Redirect, Stream, Download):
         kinds.append(carried)
