@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from sqlalchemy import Connection
+from sqlalchemy import Connection, event, text
 
 from auricle.access.model import Principal
 from auricle.contract import cursors
@@ -185,13 +185,21 @@ def test_a_page_has_one_to_two_hundred_items(db: Connection, ann: Principal, lim
         FileList(db).page(ann.id, FileQuery(limit=limit))
 
 
-def test_every_order_walks_an_index(db: Connection, ann: Principal) -> None:
-    from sqlalchemy import text
+@pytest.mark.parametrize("sort", list(SortBy))
+def test_every_order_walks_an_index(db: Connection, ann: Principal, many: list[FileId], sort: SortBy) -> None:
+    asked: list[tuple[str, Any]] = []
 
-    db.execute(text("set local enable_seqscan = off"))
-    db.execute(text("set local enable_sort = off"))
-    for expression in ("created_at", "name_key", "size", "coalesce(duration, 0.0)"):
-        plan = db.execute(
-            text(f"explain select id from files where owner = '{ann.id}' order by {expression} desc, id desc limit 5")
-        )
-        assert "Index" in "\n".join(plan.scalars())
+    def remember(_: Any, __: Any, statement: str, parameters: Any, *more: Any) -> None:
+        asked.append((statement, parameters))
+
+    first = FileList(db).page(ann.id, FileQuery(sort=sort, limit=3))
+    event.listen(db, "before_cursor_execute", remember)
+    FileList(db).page(ann.id, FileQuery(sort=sort, limit=3, cursor=first.next))
+    event.remove(db, "before_cursor_execute", remember)
+    ((statement, parameters),) = asked
+    for setting in ("enable_seqscan", "enable_bitmapscan", "enable_sort"):
+        db.execute(text(f"set local {setting} = off"))
+    db.execute(text("set local plan_cache_mode = force_generic_plan"))
+    plan = "\n".join(db.exec_driver_sql(f"explain {statement}", parameters).scalars())
+    assert f"files_by_{sort}" in plan
+    assert "Sort" not in plan
