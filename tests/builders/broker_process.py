@@ -10,7 +10,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -93,15 +93,16 @@ class BrokerProcess:
             found: dict[str, Any] = json.load(answer)
         return found
 
-    def wait_settled(self, seconds: float = 30.0) -> None:
-        """Until nothing waits, nothing is retried and nothing is under way."""
+    def wait_settled(self, names: Collection[str] | None = None, seconds: float = 30.0) -> None:
+        """Until nothing waits, is retried or is under way for the subscriptions `names` (all of them by default)."""
         until = time.monotonic() + seconds
         while time.monotonic() < until:
             status = self.status()
-            if all(not (s["waiting"] or s["retrying"] or s["in_flight"]) for s in status["subscriptions"]):
+            relevant = [s for s in status["subscriptions"] if names is None or s["name"] in names]
+            if not any(s["waiting"] or s["retrying"] or s["in_flight"] for s in relevant):
                 return
             time.sleep(0.02)
-        raise AssertionError(f"the broker still has work after {seconds} s: {status['subscriptions']}")
+        raise AssertionError(f"the broker still has work after {seconds} s: {relevant}")
 
     def kill(self) -> None:
         """SIGKILL: no last words."""
