@@ -20,6 +20,7 @@ import pytest
 from auricle.runtime.local import hostfile
 from auricle.runtime.local.addresses import claimed
 from auricle.runtime.settings import child_environment
+from builders.postgres_server import Server
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -27,7 +28,7 @@ pytestmark = pytest.mark.timeout(240)
 class Host:
     """An `auricle up` in a process of its own."""
 
-    def __init__(self, data: Path, *options: str) -> None:
+    def __init__(self, data: Path, *options: str, database_url: str = "") -> None:
         """Start it on a free port; it logs beside its data."""
         with claimed("127.0.0.1", 0) as free:
             self.port = free.getsockname()[1]
@@ -36,7 +37,7 @@ class Host:
         command = [sys.executable, "-m", "auricle.cli", "up", "--port", str(self.port), "--data", str(data), *options]
         with self.said.open("ab") as log:
             self.process = subprocess.Popen(
-                command, stdout=log, stderr=log, start_new_session=True, env=child_environment({"DATABASE_URL": ""})
+                command, stdout=log, stderr=log, start_new_session=True, env=child_environment({"DATABASE_URL": database_url})
             )
 
     def file(self) -> hostfile.HostFile:
@@ -101,9 +102,9 @@ def gone(processes: list[psutil.Process]) -> bool:
 
 
 @contextmanager
-def up(data: Path, *options: str) -> Iterator[Host]:
+def up(data: Path, *options: str, database_url: str = "") -> Iterator[Host]:
     """A host that is ready, and gone afterwards."""
-    host = Host(data, *options)
+    host = Host(data, *options, database_url=database_url)
     try:
         eventually(host.ready)
         yield host
@@ -217,3 +218,30 @@ def test_isolated_functions_are_woken_by_the_first_request(tmp_path: Path) -> No
         host.process.send_signal(signal.SIGINT)
         assert host.process.wait(20) == 0
         assert gone(everybody)
+
+
+def test_with_a_database_of_ones_own_none_is_embedded(tmp_path: Path, postgres_server: Server) -> None:
+    url = postgres_server.owner_url(postgres_server.new_database()).replace("postgresql+pg8000", "postgresql")
+    with up(tmp_path / "data", database_url=url) as host:
+        assert set(host.pids()) == {"broker", "gateway"}
+        assert host.file().database == "yours"
+        assert host.knows(host.token())
+        eventually(host.healthy)
+        assert not (tmp_path / "data" / "postgres").exists()
+
+
+def test_a_database_that_does_not_answer_is_said(tmp_path: Path) -> None:
+    host = Host(tmp_path / "data", database_url=f"postgresql://me:hidden@/x?unix_sock={tmp_path}/none")
+    assert host.process.wait(60) == 1
+    assert "Check DATABASE_URL" in host.said.read_text()
+    assert "hidden" not in host.said.read_text()
+
+
+def test_migrating_makes_and_updates_the_database_but_not_under_a_running_host(tmp_path: Path, host: Host) -> None:
+    first, second = (auricle("migrate", "--data", str(tmp_path / "data")) for _ in range(2))
+    assert first.returncode == 0, first.stderr
+    assert "is at revision" in first.stdout
+    assert second.stdout == first.stdout
+    busy = auricle("migrate", "--data", str(host.data))
+    assert busy.returncode == 1
+    assert "already running" in busy.stderr

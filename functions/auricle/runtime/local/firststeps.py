@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 from pathlib import Path
 
 import msgspec
@@ -16,7 +17,7 @@ from auricle.access import actions
 from auricle.access.model import digest
 from auricle.access.store import TokenStore
 from auricle.errors import AuricleError, Retryable
-from auricle.runtime.database import Database, engine_for, migrate
+from auricle.runtime.database import Database, engine_for, migrate, translated
 from auricle.runtime.local.stepwords import Done, Wanted
 from auricle.runtime.telemetry import masked
 
@@ -27,7 +28,8 @@ def take(wanted: Wanted) -> Done:
         from auricle.runtime.local.roles import ensure_database
 
         ensure_database(wanted.embedded.superuser_url, wanted.embedded.database, wanted.embedded.passwords)
-    revision = migrate(wanted.owner_url)
+    with translated():
+        revision = migrate(wanted.owner_url)
     return Done(revision=revision, token_made=_ensure_owner(wanted.app_url, Path(wanted.token_file)))
 
 
@@ -66,6 +68,9 @@ def main() -> None:
         sys.exit(f"The database does not answer ({masked(str(cause).splitlines()[0])}).{advice}")
     except AuricleError as error:
         sys.exit(str(error))
+    except Exception as error:
+        sys.stderr.write(masked(traceback.format_exc()))
+        sys.exit(masked(f"{type(error).__name__}: {str(error).splitlines()[0]}"))
     sys.stdout.buffer.write(msgspec.json.encode(done))
 
 
