@@ -8,6 +8,7 @@ import shutil
 import signal
 import stat
 import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import IO, Any
@@ -221,7 +222,10 @@ class Postgres:
         command = [str(self.programs / "initdb"), "-D", self._inside() if self.account else str(folder), "-U", SUPERUSER]
         command += ["--auth=scram-sha-256", f"--pwfile={password}", "--encoding=UTF8", "--no-instructions"]
         command += ["--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]  # the same order on every machine
-        command += [] if self.durable else ["--no-sync"]
+        if not self.durable:
+            command.append("--no-sync")
+        elif sys.platform == "linux":
+            command.append("--sync-method=syncfs")  # one call instead of a thousand: a second and a half less
         done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, **self._as_account(folder))
         if done.returncode:
             said = next((line for line in done.stderr.splitlines() if "error" in line.lower()), done.stderr.strip())
