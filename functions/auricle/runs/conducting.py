@@ -1,7 +1,3 @@
-# NOTE FROM THE LEAD TO THE HELPER OF THIS ROOM (05:20): nothing had arrived for 45 minutes, so I wrote this room whole
-# (model, conducting, store, actions, stages, timers, routes; committed). Do NOT write or edit anything in functions/auricle/runs.
-# Your task is now ONLY tests/unit/runs: hypothesis tests of conducting.py (interleaving, duplication, loss, sweep, cancel,
-# retry, window) and store/action tests on a real database. Report bugs as diffs in your final report, or fix them in small commits.
 """The conductor's mind: what a fact means for a run, and what is to be released next. No database, no clock, no I/O.
 
 A run has steps; a step has pieces (one per chunk, or a single one). Facts about a piece count only while that very attempt

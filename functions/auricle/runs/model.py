@@ -1,7 +1,3 @@
-# NOTE FROM THE LEAD TO THE HELPER OF THIS ROOM (05:20): nothing had arrived for 45 minutes, so I wrote this room whole
-# (model, conducting, store, actions, stages, timers, routes; committed). Do NOT write or edit anything in functions/auricle/runs.
-# Your task is now ONLY tests/unit/runs: hypothesis tests of conducting.py (interleaving, duplication, loss, sweep, cancel,
-# retry, window) and store/action tests on a real database. Report bugs as diffs in your final report, or fix them in small commits.
 """What a run is, as its readers see it."""
 
 from __future__ import annotations
@@ -133,6 +129,8 @@ def check(options: Options) -> None:
         raise Invalid(f"vocabulary has at most {MOST_WORDS} words of 1 to 100 characters.", field="options.vocabulary")
     if options.initial_prompt is not None and len(options.initial_prompt) > 2000:
         raise Invalid("initial_prompt has at most 2000 characters.", field="options.initial_prompt")
+    if any("\0" in text for text in (*options.vocabulary, options.initial_prompt or "")):
+        raise Invalid("Options hold a character that cannot be kept (NUL). Remove it.", field="options")
     if options.audio_track is not None and not 0 <= options.audio_track < 100:
         raise Invalid("audio_track counts the audio tracks from 0.", field="options.audio_track")
 

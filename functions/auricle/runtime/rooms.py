@@ -24,6 +24,7 @@ STAGES: dict[str, tuple[str, Image]] = {
     "advance": ("auricle.runs.stages", Image.API),
     "assemble": ("auricle.transcripts.stages", Image.API),
     "dead_letter": ("auricle.admin.stages", Image.API),
+    "erase": ("auricle.files.stages", Image.API),
     "export": ("auricle.transcripts.stages", Image.API),
     "prepare": ("auricle.intake.stages", Image.MEDIA),
     "transcribe": ("auricle.speech.stages", Image.SPEECH),
