@@ -162,6 +162,15 @@ def test_a_child_that_never_becomes_ready_is_given_up_with_its_last_words(tmp_pa
         supervisor.start(program("broker", dying, ENV, lambda: False))
 
 
+def test_the_last_words_of_our_own_programs_are_their_message(tmp_path: Path) -> None:
+    dying = script("""import sys; sys.exit('{"level": "CRITICAL", "message": "The plan is wrong."}')""")
+    with (
+        Supervisor(tmp_path) as supervisor,
+        pytest.raises(CannotStart, match=r"The broker does not start: The plan is wrong\. See"),
+    ):
+        supervisor.start(program("broker", dying, ENV, lambda: False))
+
+
 def test_stopping_while_a_child_is_not_ready_yet_leaves_nothing(tmp_path: Path) -> None:
     with Supervisor(tmp_path) as supervisor:
         threading.Timer(0.1, lambda: os.kill(os.getpid(), signal.SIGTERM)).start()

@@ -6,6 +6,7 @@ Everything happens in one thread: it sleeps until a child ends or a signal comes
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import os
 import select
@@ -26,8 +27,8 @@ log = logging.getLogger(__name__)
 FIRST_WAIT = 0.2
 LONGEST_WAIT = 10.0
 """Seconds before a child that died is started again: 0.2, 0.4 … 10."""
-STEADY = 30.0
-"""A child that lived this long starts with the shortest wait again."""
+STEADY = 5.0
+"""A child that lived this long starts with the shortest wait again: whatever killed it, it was not its start."""
 FIRST_TRIES = 5
 """Starts of a child that never became ready, before the host gives up and says why."""
 MAX_LOG = 16 * 2**20
@@ -245,7 +246,8 @@ class Supervisor:
         if time.time() - kept.since > STEADY:
             kept.wait = FIRST_WAIT
         wait, kept.wait = kept.wait, min(kept.wait * 2, LONGEST_WAIT)
-        log.warning("the %s %s; started again in %.1f s: %s", kept.child.name, how, wait, self._last_words(kept.child.name))
+        why = "" if kept.process.returncode == -signal.SIGKILL else f": {self._last_words(kept.child.name)}"  # it had no say
+        log.warning("the %s %s; started again in %.1f s%s", kept.child.name, how, wait, why)
         kept.process = None
         kept.due = now + wait
         self._changed(self)
@@ -281,7 +283,7 @@ class Supervisor:
                 lines = [line.strip() for line in file.read().decode(errors="replace").splitlines()]
         except OSError:
             return "nothing is known."
-        said = next((line for line in reversed(lines) if line), "it said nothing.")
+        said = _message(next((line for line in reversed(lines) if line), "it said nothing."))
         return said[:500] if said.endswith(".") else f"{said[:500]}."
 
     def _turn_logs(self) -> None:
@@ -290,6 +292,14 @@ class Supervisor:
             if path.stat().st_size > MAX_LOG:
                 path.with_suffix(".log.1").write_bytes(path.read_bytes()[-MAX_LOG:])
                 os.truncate(path, 0)
+
+
+def _message(line: str) -> str:
+    """What a log's line says to people: our own programs write JSON."""
+    try:
+        return str(json.loads(line)["message"])
+    except (ValueError, KeyError, TypeError):
+        return line
 
 
 def _how_it_ended(code: int) -> str:
