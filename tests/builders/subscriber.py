@@ -7,7 +7,7 @@ import socket
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -45,7 +45,7 @@ class Subscriber:
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
-        self._scripts: dict[str, tuple[Reply, ...]] = {}
+        self._scripts: dict[str, tuple[Reply | Callable[[Received], Reply], ...]] = {}
         self._received: defaultdict[str, list[Received]] = defaultdict(list)
         self._together: defaultdict[str, int] = defaultdict(int)
         self._counts: defaultdict[str, Iterator[int]] = defaultdict(itertools.count)
@@ -53,8 +53,8 @@ class Subscriber:
         self._server.subscriber = self
         self.url = f"http://127.0.0.1:{self._server.server_port}"
 
-    def script(self, path: str, *replies: Reply) -> None:
-        """Answer requests to `path` with these in turn; the last one stays."""
+    def script(self, path: str, *replies: Reply | Callable[[Received], Reply]) -> None:
+        """Answer requests to `path` with these in turn; the last one stays. A function makes its answer of the request."""
         self._scripts[path] = replies
 
     def received(self, path: str) -> list[Received]:
@@ -74,11 +74,13 @@ class Subscriber:
         """Remember a request; its answer."""
         with self._changed:
             self._together[path] += 1
-            self._received[path].append(Received(path, headers, body, time.monotonic(), self._together[path]))
+            received = Received(path, headers, body, time.monotonic(), self._together[path])
+            self._received[path].append(received)
             number = next(self._counts[path])
             self._changed.notify_all()
         script = self._scripts.get(path, (Reply(),))
-        return script[min(number, len(script) - 1)]
+        chosen = script[min(number, len(script) - 1)]
+        return chosen if isinstance(chosen, Reply) else chosen(received)
 
     def done(self, path: str) -> None:
         """A request to `path` is about to be answered."""

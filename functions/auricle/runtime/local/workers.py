@@ -34,10 +34,10 @@ log = logging.getLogger(__name__)
 
 HOST = "127.0.0.1"
 FIRST_PAUSE = 0.5
-LONGEST_PAUSE = 30.0
-"""Seconds between starts of a pool whose processes do not come up; doubled each time."""
+LONGEST_PAUSE = 10.0
+"""Seconds between starts of a pool whose processes end without having answered anything; doubled each time."""
 FORGIVEN = 2
-"""Failed starts in a row that nobody is told about: a process may be killed while it starts."""
+"""Starts in a row that may fail before those who wait are told: a process may be killed while it starts."""
 LOG_BYTES = 5 * 2**20
 """A pool's log larger than this is set aside (`.1`) at the next start."""
 POLITE_SECONDS = 5.0
@@ -256,7 +256,8 @@ class Crew:
         self._beginning = 0
         self._waiting: deque[asyncio.Future[Worker]] = deque()
         self._lives: set[asyncio.Task[None]] = set()
-        self._failures = 0
+        self._failures = 0  # processes in a row that ended without having answered anything
+        self._stillborn = 0  # starts in a row that did not get ready
         self._trouble: str | None = None
         self._not_before = 0.0
         self._closing = asyncio.Event()
@@ -282,7 +283,7 @@ class Crew:
         loan.busy -= 1
         if answered:
             loan.served += 1
-            self._failures, self._trouble = 0, None
+            self._failures = 0
         if loan.spoiled and not loan.busy and loan.state is WorkerState.READY:
             log.warning("a worker of %s (pid %d) did not answer in time and is stopped", self.pool.name, loan.process.pid)
             loan.state = WorkerState.STOPPING
@@ -423,7 +424,8 @@ class Crew:
             await worker.end(POLITE_SECONDS)
             return trouble
         if worker.state is WorkerState.STARTING:
-            worker.state, self._trouble = WorkerState.READY, None
+            worker.state = WorkerState.READY
+            self._stillborn, self._trouble = 0, None
             self._hand_out()
             self._rest(worker)
         code = await worker.process.wait()
@@ -443,7 +445,7 @@ class Crew:
                         return None
             await self._pause(pause)
             pause = min(pause * 1.5, 0.25)
-        return f"it was not ready after {self.pool.ready_seconds:.0f} s: {self._last_words()}"
+        return f"it was not ready after {self.pool.ready_seconds:g} s: {self._last_words()}"
 
     def _last_words(self) -> str:
         """The last line of the log, which usually says it."""
@@ -457,12 +459,14 @@ class Crew:
     def _failed(self, trouble: str, *, came_up: bool) -> None:
         """A process ended by itself. Pause before the next; tell those who wait, if it looks as if none would come up."""
         self._failures += 1
+        self._stillborn += 0 if came_up else 1
         pause = min(FIRST_PAUSE * 2 ** (self._failures - 1), LONGEST_PAUSE) if self._failures > 1 or not came_up else 0.0
         self._not_before = time.monotonic() + pause
-        self._trouble = f"No worker of {self.pool.name} comes up: {trouble}. Its log is {self._log}."
+        if pause:
+            self._trouble = f"No worker of {self.pool.name} comes up: {trouble}. Its log is {self._log}."
         log.error("a worker of %s is lost: %s (the next one starts in %.1f s)", self.pool.name, trouble, pause)
-        if not came_up and not self._workers and self._failures > FORGIVEN:
-            self._refuse(self._trouble)
+        if self._stillborn > FORGIVEN and not self._workers:
+            self._refuse(self._trouble or trouble)
 
     def _refuse(self, why: str) -> None:
         while self._waiting:
