@@ -13,7 +13,7 @@ from auricle.files.model import Options
 from auricle.runs import conducting
 from auricle.runs.conducting import ChunkOutline, Conducted, Piece, PieceState
 from auricle.runs.events import StepFailed, StepFinished, StepProgressed
-from auricle.runs.model import RunId, StepName, plan_of
+from auricle.runs.model import RunId, RunState, StepName, StepState, plan_of
 from auricle.speech.events import WorkFailed, WorkHeard
 
 RUN = RunId(UUID(int=1))
@@ -105,7 +105,12 @@ class World:
 
 
 def outcome(run: Conducted) -> object:
-    """What people and later steps see of a run that is over; attempts may differ, results may not."""
+    """What people and later steps see of a run that is over; attempts may differ, results may not.
+
+    A run that fails cuts off whatever else is under way, so how far that was depends on the order: its reason does not.
+    """
+    if run.state is RunState.FAILED:
+        return run.state, run.error, [name for name in (StepName.PREPARE, *SPEECH[:1]) if _failed(run, name)]
     return (
         run.state,
         run.error,
@@ -113,6 +118,10 @@ def outcome(run: Conducted) -> object:
         {name: (step.state, step.error, step.progress) for name, step in run.steps.items()},
         {key: (p.state, p.sha256, p.start, p.end) for key, p in run.pieces.items()},
     )
+
+
+def _failed(run: Conducted, name: StepName) -> bool:
+    return name in run.steps and run.steps[name].state is StepState.FAILED
 
 
 @st.composite
@@ -135,7 +144,9 @@ def worlds(draw: st.DrawFn, fates: st.SearchStrategy[int]) -> tuple[World, World
 
 # A piece may be lost once or refused for good: with sweeps in between, more losses could use its attempts up.
 FATES = st.sampled_from([0, 0, 0, 0, 0, 1, -1])
-STEPS = st.lists(st.tuples(st.sampled_from(["deliver", "deliver", "deliver", "repeat", "again"]), st.integers(0, 10_000)), max_size=60)
+STEPS = st.lists(
+    st.tuples(st.sampled_from(["deliver", "deliver", "deliver", "repeat", "again"]), st.integers(0, 10_000)), max_size=60
+)
 
 
 @settings(max_examples=150, deadline=None)
@@ -152,12 +163,16 @@ def test_reordered_and_repeated_facts_end_in_the_same_state(both: tuple[World, W
     for world in both:
         world.finish()
     assert outcome(disturbed.run) == outcome(calm.run)
-    assert set(disturbed.releases) == set(calm.releases)
+    if calm.run.state is not RunState.FAILED:
+        assert set(disturbed.releases) == set(calm.releases)
     assert max(disturbed.releases.values(), default=1) == 1
 
 
 @settings(max_examples=150, deadline=None)
-@given(worlds(FATES), st.lists(st.tuples(st.sampled_from(["deliver", "deliver", "lose", "sweep"]), st.integers(0, 10_000)), max_size=60))
+@given(
+    worlds(FATES),
+    st.lists(st.tuples(st.sampled_from(["deliver", "deliver", "lose", "sweep"]), st.integers(0, 10_000)), max_size=60),
+)
 def test_lost_facts_are_made_good_by_the_sweep(both: tuple[World, World], turns: list[tuple[str, int]]) -> None:
     disturbed, calm = both
     sweeps = 0
@@ -175,7 +190,9 @@ def test_lost_facts_are_made_good_by_the_sweep(both: tuple[World, World], turns:
 
 @settings(max_examples=150, deadline=None)
 @given(worlds(st.integers(-1, 5)), STEPS, st.booleans())
-def test_every_run_ends_even_if_nobody_ever_answers(both: tuple[World, World], turns: list[tuple[str, int]], silent: bool) -> None:
+def test_every_run_ends_even_if_nobody_ever_answers(
+    both: tuple[World, World], turns: list[tuple[str, int]], silent: bool
+) -> None:
     world, _ = both
     for what, position in turns:
         if what == "repeat":
@@ -226,7 +243,9 @@ def test_a_retry_without_faults_leaves_no_fault(both: tuple[World, World]) -> No
     world, _ = both
     world.finish()
     world.fates = {}
-    done = {key: p.attempt for key, p in world.run.pieces.items() if p.state is PieceState.DONE and p.step in conducting.CHUNKED}
+    done = {
+        key: p.attempt for key, p in world.run.pieces.items() if p.state is PieceState.DONE and p.step in conducting.CHUNKED
+    }
     if conducting.retry(world.run):
         world.go_on()
         world.finish()
