@@ -111,8 +111,7 @@ def _video(container: OutputContainer, codec: str) -> VideoStream:
     stream = container.add_stream(codec, rate=10)
     assert isinstance(stream, VideoStream)
     stream.width, stream.height, stream.pix_fmt = 320, 180, "yuv420p"
-    if codec == "libx264":
-        stream.options = {"preset": "ultrafast"}
+    stream.options = {"libx264": {"preset": "ultrafast"}, "libvpx": {"deadline": "realtime", "cpu-used": "8"}}.get(codec, {})
     return stream
 
 

@@ -30,6 +30,9 @@ _BOXES_AT_MOST = 1000
 _PROTECTED_TAGS = frozenset({"drms", "drmi", "enca", "encv", "aavd"})  # FairPlay, common encryption, Audible
 _PROTECTED_BRANDS = frozenset({"aax ", "aaxc"})
 
+PIXEL_LIMIT = {"max_pixels": "40000000"}
+"""Of pictures that are decoded, as FFmpeg wants it: 8K video passes, a picture made to fill the memory does not."""
+
 T = TypeVar("T")
 
 NOT_A_RECORDING = (
@@ -102,6 +105,7 @@ def opened(source: Source) -> Iterator[InputContainer]:
             metadata_errors="replace",
             buffer_size=_BUFFER,
             io_open=_refuse,
+            options=PIXEL_LIMIT,
             container_options={"format_whitelist": _FORMATS},
         )
     except (av.FFmpegError, ValueError) as error:
@@ -177,8 +181,8 @@ def _track(stream: Stream) -> Track:
         channels=sound.channels if sound else None,
         rate=sound.rate if sound else None,
         duration=track_seconds(stream),
-        width=picture.width if picture else None,
-        height=picture.height if picture else None,
+        width=(picture.width or None) if picture else None,
+        height=(picture.height or None) if picture else None,
     )
 
 

@@ -29,8 +29,9 @@ class Downmix:
     def __init__(self, channels: int) -> None:
         self._channels = channels
         self._rest: Channels = numpy.zeros((channels, 0), numpy.float32)
-        self._power = numpy.zeros(channels)
-        self._power_of_sum = 0.0
+        self._power = numpy.zeros(channels)  # of each channel, lately
+        self._loudest = 0.0  # of whichever channel was the loudest in each block, lately
+        self._summed = 0.0  # of the sum, lately
         self._weights: NDArray[numpy.float64] | None = None
         self._alone: int | None = None
 
@@ -67,16 +68,16 @@ class Downmix:
 
     def _weigh(self, block: Channels) -> NDArray[numpy.float64]:
         """One weight per channel, from the power heard lately."""
-        total = block.sum(axis=0)
-        self._power = _MEMORY * self._power + numpy.square(block).mean(axis=1)
-        self._power_of_sum = _MEMORY * self._power_of_sum + float(numpy.square(total).mean())
-        loudest = float(self._power.max())
-        if self._power_of_sum < _CANCELS * loudest:
+        power = numpy.square(block).mean(axis=1)
+        self._power = _MEMORY * self._power + power
+        self._loudest = _MEMORY * self._loudest + float(power.max())
+        self._summed = _MEMORY * self._summed + float(numpy.square(block.sum(axis=0)).mean())
+        if self._summed < _CANCELS * self._loudest:
             return self._one_alone()
         self._alone = None
-        if self._weights is not None and not loudest:
+        if self._weights is not None and not self._loudest:
             return self._weights
-        return numpy.full(self._channels, min(1.0, max(1 / self._channels, (loudest / self._power_of_sum) ** 0.5)))
+        return numpy.full(self._channels, min(1.0, max(1 / self._channels, (self._loudest / self._summed) ** 0.5)))
 
     def _one_alone(self) -> NDArray[numpy.float64]:
         loudest = int(self._power.argmax())

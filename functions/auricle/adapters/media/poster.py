@@ -11,7 +11,7 @@ from av.stream import Discard
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from auricle.adapters.media.container import Source, is_cover, opened, playback_length, playback_start
+from auricle.adapters.media.container import PIXEL_LIMIT, Source, is_cover, opened, playback_length, playback_start
 from auricle.errors import Permanent
 
 WIDEST = 1280
@@ -42,6 +42,7 @@ def _frame(container: InputContainer, stream: VideoStream) -> VideoFrame | None:
     for other in container.streams:
         if other is not stream:
             other.discard = Discard.all
+    stream.codec_context.options = PIXEL_LIMIT
     stream.codec_context.skip_frame = "NONKEY"  # one key frame is enough, and keeps one frame in memory, not sixteen
     stream.thread_type = "SLICE"
     if not is_cover(stream):

@@ -87,11 +87,14 @@ def _warnings(
     if broken:
         of = f" of {_clock(promised)}" if promised is not None and promised > timeline.seconds + 1 else ""
         yield f"The recording breaks off after {_clock(timeline.seconds)}{of}: the file is incomplete. What was there was kept."
-    inner = decoding.damaged - decoding.ends_damaged
-    if inner:
-        yield f"{inner} damaged place{'s' if inner > 1 else ''} in the sound could not be decoded: words may be missing there."
-    if timeline.inserted >= _WORTH_TELLING:
-        yield f"The sound has holes, {timeline.inserted:.1f} s in all: they became silence, so that times match playback."
+    places = decoding.damaged - decoding.ends_damaged
+    silence = f"{timeline.inserted:.1f} s became silence, so that times match playback"
+    filled = timeline.inserted >= _WORTH_TELLING
+    if places:
+        what = f"{places} damaged place{'s' if places > 1 else ''} in the sound could not be decoded"
+        yield f"{what}{f'; {silence}' if filled else ''}. Words may be missing there."
+    elif filled:
+        yield f"The sound has holes: {silence}."
     audio = sum(track.kind == "audio" for track in tracks)
     if audio > 1:
         yield f"Only audio track {number} was heard, of {audio} (numbered from 0). Start again with another one to hear that."

@@ -120,7 +120,13 @@ class Timeline:
             yield from self._drift(begin, off)
         elif following is not None and abs(following - begin - length) >= _HOLE:
             return  # the next one does not go on from here: this one lied
-        elif off > 0 and self._believed(off):
+        else:
+            self._offs.clear()
+            yield from self._jump(off)
+
+    def _jump(self, off: float) -> Iterator[Mono]:
+        """A hole becomes silence; a restart, or a hole beyond belief, moves the clock instead."""
+        if off > 0 and self._believed(off):
             yield from self._silence(off)
         else:
             self._zero += off
