@@ -89,8 +89,11 @@ def kill_one(data: Path, chance: random.Random) -> str:
     """Kill somebody; says whom."""
     while True:
         try:
-            process = chance.choice(sorted(victims(data), key=lambda p: p.pid))
-            kind = kind_of(process)
+            by_kind: dict[str, list[psutil.Process]] = {}
+            for process in sorted(victims(data), key=lambda p: p.pid):
+                by_kind.setdefault(kind_of(process), []).append(process)
+            kind = chance.choice(sorted(by_kind))  # the kind first: PostgreSQL has more processes than all others
+            process = chance.choice(by_kind[kind])
             os.kill(process.pid, signal.SIGKILL)
         except (psutil.NoSuchProcess, ProcessLookupError, IndexError):
             time.sleep(0.05)

@@ -83,11 +83,13 @@ class DatabaseFeed:
 
     def _following(self, owner: UUID, position: Position) -> Iterator[Happening | None]:
         with self._changed:
-            if self._window.listeners == 0:
+            first = self._window.listeners == 0
+            if first:
                 self._window = _Window(position)
-                threading.Thread(target=self._poll, args=(self._window,), name="event-feed", daemon=True).start()
             window = self._window
             window.listeners += 1
+        if first:  # only now: a poller that sees no listener ends
+            threading.Thread(target=self._poll, args=(window,), name="event-feed", daemon=True).start()
         try:
             while True:
                 entries = self._after(window, position)
