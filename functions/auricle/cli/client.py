@@ -40,8 +40,13 @@ class Server:
         return msgspec.json.decode(answer.data) if answer.data else None
 
     def text(self, path: str, **query: Any) -> bytes:
-        """The bytes of a document."""
-        return bytes(self._request("GET", path, None, query).data)
+        """The bytes of a document, wherever they are stored; the token stays with us."""
+        answer = self._request("GET", path, None, query)
+        if answer.status == 302:
+            answer = self._pool.request("GET", urljoin(self.url, answer.headers["Location"]))
+            if answer.status >= 400:
+                raise ServerError(answer.status, _sentence(answer))
+        return bytes(answer.data)
 
     def _request(self, method: str, path: str, body: Any, query: Mapping[str, Any]) -> urllib3.BaseHTTPResponse:
         asked = {k: v for k, v in query.items() if v is not None}

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import click
-import msgspec
 
 from auricle.cli.client import Server
+from auricle.runtime.local import hostfile
 from auricle.runtime.settings import default_data_dir
 
 
@@ -40,10 +40,12 @@ def running_server(server: Server | None, data: Path | None = None) -> Server:
         return server
     folder = data or default_data()
     try:
-        host = msgspec.json.decode((folder / "run" / "host.json").read_bytes())
-        return Server(host["url"], _owner_token(folder))
-    except (OSError, KeyError, msgspec.DecodeError):
-        raise click.ClickException("No Auricle runs here. Start one with `auricle up`, or name one with --server.") from None
+        host = hostfile.read(folder)
+    except OSError:
+        host = None
+    if host is None:
+        raise click.ClickException("No Auricle runs here. Start one with `auricle up`, or name one with --server.")
+    return Server(host.url, _owner_token(folder))
 
 
 def _owner_token(folder: Path) -> str:

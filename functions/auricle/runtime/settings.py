@@ -62,6 +62,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """`auto`, `cpu` or `cuda`."""
     speech_threads: int = 0
     """CPU threads of one speech process; 0: all cores."""
+    auricle_speech_workers: int = 0
+    """Transcribing processes of the embedded host; 0: two, where there are two cores."""
     speech_memory_bytes: int = 0
     """Device memory that warm models may take; 0: what is free."""
     max_upload_bytes: int = 50 * 2**30

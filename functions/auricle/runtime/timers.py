@@ -1,6 +1,7 @@
 """The house's own sweeping: what killed processes left behind in the outbox and the inbox.
 
-On Knative these ride on a timer; the embedded host, which is never at zero, calls `sweep` every few seconds.
+On Knative these ride on a timer; the embedded host, which is never at zero, does the same every few seconds
+(`runtime.local.upkeep`).
 """
 
 from __future__ import annotations

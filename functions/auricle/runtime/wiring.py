@@ -170,7 +170,8 @@ def _blobs(wiring: Wiring) -> Any:
     from auricle.adapters.blobs.filesystem import FilesystemBlobs
 
     internal = s.blobs_internal_url or s.blobs_public_url
-    return FilesystemBlobs(Path(s.data_dir) / "blobs", s.blobs_public_url, internal, bytes.fromhex(s.blobs_key), largest=s.max_upload_bytes)
+    root, key = Path(s.data_dir) / "blobs", bytes.fromhex(s.blobs_key)
+    return FilesystemBlobs(root, s.blobs_public_url, internal, key, largest=s.max_upload_bytes)
 
 
 def _signed_blobs(wiring: Wiring) -> Any:

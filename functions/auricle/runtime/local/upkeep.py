@@ -20,13 +20,18 @@ SECONDS = 2.0
 """How long an event may lie in the outbox of a process that died; two tiny queries each time."""
 
 
+SWEPT = (timers.redeliver.__name__, "sweep_runs")
+"""Timers that are cheap when there is nothing to do: one indexed query each."""
+
+
 class Upkeep:
     """The outbox's relay and the inbox's sweep, over and over, in a thread."""
 
     def __init__(self, settings: Settings) -> None:
         """One connection of its own: it must not wait for people, nor people for it."""
         self._wiring = Wiring(msgspec.structs.replace(settings, database_pool=1))
-        self._sweep = TimerDoor({timers.redeliver.__name__: registry.timers[timers.redeliver.__name__]}, self._wiring)
+        self._timers = TimerDoor({name: registry.timers[name] for name in SWEPT if name in registry.timers}, self._wiring)
+        self._names = tuple(name for name in SWEPT if name in registry.timers)
         self._end = threading.Event()
 
     def start(self) -> None:
@@ -41,7 +46,8 @@ class Upkeep:
         """One round."""
         while self._wiring.outbox.relay():
             pass
-        self._sweep.run(timers.redeliver.__name__)
+        for name in self._names:
+            self._timers.run(name)
 
     def _run(self) -> None:
         while not self._end.wait(SECONDS):
