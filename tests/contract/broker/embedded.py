@@ -88,10 +88,10 @@ def subscriptions(triggers: Sequence[Declared]) -> list[Subscription]:
 
 
 def pools(triggers: Sequence[Declared]) -> list[Pool]:
-    """One per trigger, so that none waits for another's places."""
-    places = {trigger.name: (trigger.subscriber, trigger.parallelism) for trigger in triggers}
-    places |= {name: (address, 8) for address, name in sinks(triggers).items()}
+    """One per trigger, so that none waits for another's places; with room, so that the trigger's parallelism is the bound."""
+    addresses = {trigger.name: trigger.subscriber for trigger in triggers}
+    addresses |= {name: address for address, name in sinks(triggers).items()}
     return [
-        Pool(name=name, functions=(name,), url="http://" + urlsplit(address).netloc, concurrency=parallelism)
-        for name, (address, parallelism) in places.items()
+        Pool(name=name, functions=(name,), url="http://" + urlsplit(address).netloc, concurrency=64)
+        for name, address in addresses.items()
     ]

@@ -62,7 +62,7 @@ def publish_until_taken(process: BrokerProcess, id: str) -> None:
         time.sleep(0.02)
 
 
-def ids(subscriber: Subscriber, path: str, wanted: set[str], seconds: float = 30) -> list[str | None]:
+def ids(subscriber: Subscriber, path: str, wanted: set[str], seconds: float = 20) -> list[str | None]:
     """The ids that came to `path`, once all `wanted` are among them."""
     until = time.monotonic() + seconds
     while True:
