@@ -17,7 +17,7 @@ from auricle.ports.speech import Span, SpeakerHints, Voices
 from auricle_gpu.models import DEMO
 from builders.conversations import meeting
 
-pytestmark = pytest.mark.torch
+pytestmark = [pytest.mark.torch, pytest.mark.timeout(400)]
 pytest.importorskip("pyannote.audio", reason="the gpu extra is not installed (make test-speech)")
 
 SECONDS = 60.0
