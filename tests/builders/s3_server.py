@@ -94,15 +94,20 @@ class S3Server:
         self.client().create_bucket(Bucket=name)
         return name
 
-    def subscribe(self, bucket: str, url: str, prefix: str, name: str = "arrivals") -> None:
-        """From now on, POST a notification to `url` for each object that is made under `prefix`."""
-        topic = self.client("sns").create_topic(Name=f"{bucket}-{name}", Attributes={"push-endpoint": url})
+    def subscribe(self, bucket: str, url: str, prefix: str, *, persistent: bool = False) -> None:
+        """From now on, POST a notification to `url` for each object that is made under `prefix`.
+
+        Without `persistent` it is sent before the PUT is answered, and lost when `url` does not take it; with it, it is
+        sent soon after, and again every few seconds until `url` answers 2xx.
+        """
+        attributes = {"push-endpoint": url, "persistent": str(persistent).lower()}
+        topic = self.client("sns").create_topic(Name=f"{bucket}-arrivals", Attributes=attributes)
         self.client().put_bucket_notification_configuration(
             Bucket=bucket,
             NotificationConfiguration={
                 "TopicConfigurations": [
                     {
-                        "Id": name,
+                        "Id": "arrivals",
                         "TopicArn": topic["TopicArn"],
                         "Events": ["s3:ObjectCreated:*"],
                         "Filter": {"Key": {"FilterRules": [{"Name": "prefix", "Value": prefix}]}},

@@ -66,7 +66,7 @@ def full() -> Retryable:
 def aside(folder: Path) -> Iterator[tuple[int, Path]]:
     """A new file in `folder`, readable by the owner alone: its descriptor and path. Gone afterwards unless it was moved."""
     with disk_errors():
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folders(folder)
         descriptor, name = tempfile.mkstemp(dir=folder)
     try:
         yield descriptor, Path(name)
@@ -117,7 +117,7 @@ def place(partial: Path, target: Path, root: Path) -> None:
     with disk_errors():
         for attempt in range(PLACING_TRIES):
             try:
-                made = _make_folders(target.parent)
+                made = make_folders(target.parent)
                 partial.replace(target)
                 break
             except FileNotFoundError:  # somebody pruned the empty folder that we were about to use: again
@@ -147,6 +147,20 @@ def forget(path: Path, root: Path) -> bool:
         except OSError:  # not empty
             break
     return True
+
+
+def make_folders(folder: Path) -> list[Path]:
+    """Make `folder` and what is missing above it, all for the owner alone; returns those that were missing.
+
+    (`Path.mkdir` gives parents to everybody, and fails when another process removes what it just found.)
+    """
+    missing = [folder]
+    while not missing[-1].exists():
+        missing.append(missing[-1].parent)
+    for path in reversed(missing[:-1]):
+        with suppress(FileExistsError):
+            path.mkdir(mode=0o700)
+    return missing[:-1]
 
 
 def append(source: int, target: int, size: int, at: int) -> None:
@@ -226,12 +240,3 @@ def _check_space(descriptor: int, reserve: int) -> None:
     disk = os.fstatvfs(descriptor)
     if disk.f_bavail * disk.f_frsize < reserve:
         raise full()
-
-
-def _make_folders(folder: Path) -> list[Path]:
-    """Make `folder` and what is missing above it; returns those that were."""
-    missing = [folder]
-    while not missing[-1].exists():
-        missing.append(missing[-1].parent)
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return missing[:-1]

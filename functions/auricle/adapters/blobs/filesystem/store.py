@@ -103,7 +103,7 @@ class FilesystemBlobs:
         origin, destination = self._path(source), self._path(target)
         link = self._incoming / secrets.token_hex(16)
         with durable.disk_errors():
-            self._incoming.mkdir(mode=0o700, parents=True, exist_ok=True)
+            durable.make_folders(self._incoming)
             try:
                 os.link(origin, link)
             except (FileNotFoundError, NotADirectoryError):

@@ -20,7 +20,17 @@ from pathlib import Path
 
 import msgspec
 
-from auricle.adapters.blobs.filesystem.durable import Footer, append, aside, disk_errors, place, seal, sync_folder, unseal
+from auricle.adapters.blobs.filesystem.durable import (
+    Footer,
+    append,
+    aside,
+    disk_errors,
+    make_folders,
+    place,
+    seal,
+    sync_folder,
+    unseal,
+)
 from auricle.adapters.blobs.keys import check_complete
 from auricle.errors import Conflict, NotFound
 from auricle.ports.blobs import Blob, Part
@@ -50,8 +60,8 @@ class Uploads:
         reference = secrets.token_hex(16)
         made = self._incoming / reference
         with disk_errors():
-            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            made.mkdir(mode=0o700, parents=True)
+            make_folders(self._folder)
+            make_folders(made)
             self._record(made / "upload.json", Upload(key, content_type))
             made.replace(self._folder / reference)  # a crash before this leaves nothing that looks like an upload
             sync_folder(self._folder)

@@ -85,7 +85,7 @@ class S3Blobs:
             raise
 
     def stat(self, key: str) -> Blob | None:
-        """What is known of the object."""
+        """What is known of the object. (HEAD has no body, so a bucket that is missing looks like a missing object.)"""
         answer = self._calls.call("HEAD", checked(key), also=(404,))
         if answer.status == 404:
             return None
@@ -138,8 +138,8 @@ class S3Blobs:
             page = xml.read(self._calls.call("GET", query=query).body)
             for item in page.iter("Contents"):
                 yield Blob(unquote_plus(xml.text(item, "Key")), int(xml.text(item, "Size")), _bare(xml.text(item, "ETag")))
-            query["continuation-token"] = xml.text(page, "NextContinuationToken")
-            if xml.text(page, "IsTruncated") != "true" or not query["continuation-token"]:
+                query["start-after"] = unquote_plus(xml.text(item, "Key"))  # no token: Ceph's may hold what XML cannot
+            if not _goes_on(page, "Contents"):
                 return
 
     def begin_parts(self, key: str, content_type: str = OCTETS) -> str:
@@ -265,11 +265,16 @@ class S3Blobs:
         while True:
             page = xml.read(self._calls.call("GET", query=query).body)
             for item in page.iter("Upload"):
-                yield unquote_plus(xml.text(item, "Key")), xml.text(item, "UploadId")
-            query["key-marker"] = unquote_plus(xml.text(page, "NextKeyMarker"))
-            query["upload-id-marker"] = xml.text(page, "NextUploadIdMarker")
-            if xml.text(page, "IsTruncated") != "true" or not query["key-marker"]:
+                query["key-marker"] = unquote_plus(xml.text(item, "Key"))  # NextKeyMarker is encoded by AWS, not by Ceph
+                query["upload-id-marker"] = xml.text(item, "UploadId")
+                yield query["key-marker"], query["upload-id-marker"]
+            if not _goes_on(page, "Upload"):
                 return
+
+
+def _goes_on(page: Element, tag: str) -> bool:
+    """Whether there is another page. An empty one is the last, whatever it says: it gives nothing to go on from."""
+    return xml.text(page, "IsTruncated") == "true" and page.find(tag) is not None
 
 
 def _block(data: BinaryIO) -> bytes:
