@@ -11,7 +11,7 @@ from typing import Protocol
 from auricle.runtime.local.broker import verdict, wire
 from auricle.runtime.local.broker.changes import Change, NewDelivery, Postponed
 from auricle.runtime.local.broker.client import ConnectionLost, HttpClient
-from auricle.runtime.local.broker.ledger import WINDOW_ROWS, Ledger
+from auricle.runtime.local.broker.ledger import WINDOW_BYTES, WINDOW_ROWS, Ledger
 from auricle.runtime.local.broker.lines import Away
 from auricle.runtime.local.broker.verdict import Failure
 from auricle.runtime.local.plan import Subscription
@@ -89,6 +89,7 @@ class Lane:
         self._client = client
         self._arriving: set[int] = set()
         self._ready: deque[Parcel] = deque()
+        self._ready_bytes = 0
         self._flying: dict[int, asyncio.Task[None]] = {}
         self._settled_meanwhile: set[int] = set()
         self._behind = True  # the tables may hold what is due and not known here
@@ -104,10 +105,10 @@ class Lane:
         self._arriving.discard(delivery.id)
         if delivery.wait > 0:
             self._wake_in(delivery.wait)
-        elif self._behind or len(self._ready) >= WINDOW_ROWS:
+        elif self._behind or len(self._ready) >= WINDOW_ROWS or self._ready_bytes >= WINDOW_BYTES:
             self._behind = True  # it stays in the tables until its turn
         else:
-            self._ready.append(Parcel(delivery.id, event, dead=delivery.dead))
+            self._line_up(Parcel(delivery.id, event, dead=delivery.dead))
         self.pump()
 
     def unexpect(self, delivery: NewDelivery) -> None:
@@ -124,6 +125,7 @@ class Lane:
         """Start whatever may start."""
         while self._hub.running and self._ready and self._has_room():
             parcel = self._ready.popleft()
+            self._ready_bytes -= len(parcel.event.data)
             self.busy += 1
             self._flying[parcel.id] = asyncio.get_running_loop().create_task(self._carry(parcel))
         if self._hub.running and self._behind and self._refill is None and len(self._ready) < self.subscription.parallelism:
@@ -161,11 +163,15 @@ class Lane:
         for due in load.due:
             if due.id not in passed:
                 event = wire.Event(attributes=due.attributes, trace=due.trace, data=due.data)
-                self._ready.append(Parcel(due.id, event, due.attempt, due.losses, due.dead))
+                self._line_up(Parcel(due.id, event, due.attempt, due.losses, due.dead))
         self._behind = self._behind or load.more
         if load.next_in is not None:
             self._wake_in(load.next_in)
         self.pump()
+
+    def _line_up(self, parcel: Parcel) -> None:
+        self._ready.append(parcel)
+        self._ready_bytes += len(parcel.event.data)
 
     def _known(self) -> list[int]:
         return [*self._arriving, *(parcel.id for parcel in self._ready), *self._flying]
