@@ -64,6 +64,7 @@ class PyAvReader:
                 raise Permanent(DAMAGED)
             promised = promised_seconds(container, stream, bytes_)
             short = breaks_off(container, bytes_, promised, timeline.seconds)
+        poster = poster_of(bytes_)
         progress(1.0)
         return Recording(
             container=name,
@@ -74,7 +75,7 @@ class PyAvReader:
             speech_seconds=round(chunking.speech_seconds, 2),
             peaks=peaks.finish(),
             peaks_per_second=peaks.per_second,
-            poster=poster_of(bytes_),
+            poster=poster,
             warnings=tuple(_warnings(timeline, decoding, short, promised, tracks, number)),
         )
 
