@@ -63,6 +63,7 @@ bench: setup ## Figures, as ratios within one run
 
 lock: ## Pin every package anew
 	$(BIN)/uv pip compile --quiet --no-header --python-version 3.11 --extra dev pyproject.toml -o requirements.lock
+	$(BIN)/uv pip compile --quiet --no-header --python-version 3.11 --extra dev --extra gpu -c requirements.lock pyproject.toml tests/speech_torch/requirements.in -o requirements-speech.lock
 	$(BIN)/python -m auricle.deploy.documents
 
 clean: ## Forget what was built

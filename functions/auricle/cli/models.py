@@ -48,6 +48,8 @@ def pull(name: str) -> None:
             pulled = pull_model(name, models_folder(), lambda fraction: progress.update(task, completed=fraction))
     except AuricleError as error:
         raise click.ClickException(str(error)) from error
+    for digest in (f for f in pulled.files if f.path in pulled.first_use):
+        click.echo(f"trusted on first use: {digest.path} sha256 {digest.sha256}")
     click.echo(f"{name} is at {pulled.path}.")
 
 

@@ -115,7 +115,7 @@ def _responses(route: Route) -> dict[str, Any]:
     elif kind is Stream:
         responses["200"] = {"description": "A stream", "content": {"text/event-stream": {"schema": {"type": "string"}}}}
     elif kind is Download:
-        responses["200"] = {"description": "The document", "content": {"*/*": {"schema": {"type": "string"}}}}
+        responses["200"] = {"description": "The document", "content": {"*/*": {}}}
     else:
         content = {"application/json": {"schema": _schema(_carried(kind))}}
         responses[str(route.status)] = {"description": "Done", "content": content}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
-import os
 import signal
 import sys
 import time
@@ -23,7 +22,7 @@ from auricle.runtime.local.broker.server import HttpServer
 from auricle.runtime.local.parent import watch_parent
 from auricle.runtime.local.plan import Plan
 from auricle.runtime.local.workers import HOST, Workers
-from auricle.runtime.settings import settings
+from auricle.runtime.settings import child_environment, settings
 from auricle.runtime.telemetry import start_logging
 
 log = logging.getLogger("auricle.broker")
@@ -59,8 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 async def serve(plan: Plan, trouble: chaos.Chaos | None) -> None:
     """Be the broker of `plan` until told to stop."""
     client = HttpClient()
-    # Handed on to workers as it is: nothing is read from it here.
-    workers = Workers(plan.pools, logs=plan.data / "logs", client=client, environment=os.environ)
+    workers = Workers(plan.pools, logs=plan.data / "logs", client=client, environment=child_environment({}))
     ledger = Ledger(plan.database_url)
     hub = Hub(plan, ledger, workers, client, trouble)
     clock = Clock(plan.timers, plan.broker_path.split("/")[1], hub, ledger)
