@@ -1,4 +1,4 @@
-"""How fast events hop: `python tests/bench/hops.py [--events N] [--broker URL --subscriber PORT]`.
+"""How fast events hop: `python tests/bench/hops.py [--events N] [--database-url URL]`.
 
 The broker, the subscriber and the publisher are three processes; clocks are the machine's monotonic one. `measure` is for
 `auricle bench`, `measure_broker` for any broker that is there already and sends events to our subscriber.
@@ -23,7 +23,9 @@ from auricle.runtime.local.broker.client import HttpClient
 from auricle.runtime.local.broker.server import HttpServer, Request, Response
 from auricle.runtime.local.plan import Delivery, Pool, Subscription
 
-sys.path.append(str(Path(__file__).parent.parent))  # `auricle bench` loads this file by its path, without pytest's paths
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from bench.figures import figure
 
 TYPE = "auricle.bench.hopped.v1"
 BODY = json.dumps({"file_id": "0" * 36, "run_id": "1" * 36, "url": "https://example.org/" + "x" * 300}).encode()
@@ -47,15 +49,15 @@ class Hops:
     lost: int
     broker_pss_mb: float | None
 
-    def __str__(self) -> str:
-        """Two lines for people."""
-        memory = "" if self.broker_pss_mb is None else f", broker {self.broker_pss_mb:.1f} MB PSS"
-        return (
-            f"POST → handler p50 {self.published_p50:.2f} ms, p99 {self.published_p99:.2f} ms; "
-            f"202 → handler p50 {self.accepted_p50:.2f} ms, p99 {self.accepted_p99:.2f} ms\n"
-            f"{self.events_per_second:.0f} events/s through a subscriber ({self.accepted_per_second:.0f}/s accepted), "
-            f"{self.lost} lost{memory}"
-        )
+    def show(self) -> None:
+        """Print the figures and their goals."""
+        figure("hop, POST to handler: p50", self.published_p50, "ms", "≤ 5", "with the commit that 202 stands for")
+        figure("hop, POST to handler: p99", self.published_p99, "ms", "≤ 25")
+        figure("hop, 202 to handler: p50", self.accepted_p50, "ms", "≤ 5")
+        figure("hop, 202 to handler: p99", self.accepted_p99, "ms", "≤ 25")
+        figure("events through a subscriber", self.events_per_second, "1/s", "≥ 500", f"{self.lost} lost")
+        if self.broker_pss_mb is not None:
+            figure("broker: PSS", self.broker_pss_mb, "MB", "≤ 60")
 
 
 def measure(database_url: str, folder: Path, *, singles: int = 400, burst: int = 4000, publishers: int = 16) -> Hops:
@@ -194,7 +196,7 @@ def main() -> None:
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         url = given.database_url or stack.enter_context(_database())
-        print(measure(url, folder, burst=given.events))
+        measure(url, folder, burst=given.events).show()
 
 
 @contextlib.contextmanager

@@ -10,6 +10,7 @@ from pg8000.exceptions import DatabaseError
 from pg8000.native import Connection
 
 from auricle.runtime.local.broker import ledger as ledger_module
+from auricle.runtime.local.broker import lines as lines_module
 from auricle.runtime.local.broker import store
 from auricle.runtime.local.broker.changes import Change, NewDelivery, NewEvent, Postponed
 from auricle.runtime.local.broker.ledger import Ledger
@@ -208,6 +209,23 @@ def test_a_role_that_was_granted_the_tables_uses_them(postgres_server: Server) -
         owner.run("grant usage on schema broker to auricle_app")
         owner.run("grant select, insert, update, delete on all tables in schema broker to auricle_app")
     with_ledger(postgres_server.app_url(name), lambda ledger: ledger.arrive(arrival(ledger)))
+
+
+def test_a_line_at_rest_gives_its_connection_back_and_gets_another(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lines_module, "REST", 0.05)
+
+    async def story(ledger: Ledger) -> None:
+        await ledger.arrive(arrival(ledger))
+        with store.connector(url)() as observer:
+            query = (
+                "select count(*) from pg_stat_activity where application_name = 'auricle broker' and pid <> pg_backend_pid()"
+            )
+            while observer.run(query)[0][0]:
+                await asyncio.sleep(0.02)
+        await ledger.arrive(arrival(ledger))
+        assert len((await ledger.due("s", [])).due) == 2
+
+    with_ledger(url, story)
 
 
 def test_no_database_is_away_and_comes_back() -> None:

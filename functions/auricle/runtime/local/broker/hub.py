@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 MEND_EVERY = 0.1
 """Seconds between two attempts to reach a database that went away."""
 LOOK_EVERY = 30.0
-"""Seconds between two looks of every lane into the tables: they should not find anything; belt and braces."""
+"""Seconds between two looks into the tables for what no lane knows of: there should be nothing; belt and braces."""
 KEEP = 60.0
 """Seconds that finished events stay, for whoever looks into the tables."""
 
@@ -112,13 +112,17 @@ class Hub:
         """For ever: forget what is finished, look for what was overlooked."""
         while True:
             await asyncio.sleep(LOOK_EVERY)
-            if self._online.is_set():
-                try:
-                    await self._ledger.trim(KEEP)
-                except Away:
-                    self.lost_database()
-                for lane in self.lanes.values():
-                    lane.reload()
+            if not self._online.is_set():
+                continue
+            try:
+                await self._ledger.trim(KEEP)
+                for depth in await self._ledger.depths():
+                    if depth.waiting and depth.subscription in self.lanes:
+                        self.lanes[depth.subscription].reload()
+            except Away:
+                self.lost_database()
+            except Exception:
+                log.exception("the broker's house is not kept")
 
     async def stop(self, patience: float) -> None:
         """Start nothing new; give what is under way `patience` seconds."""

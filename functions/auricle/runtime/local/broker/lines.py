@@ -19,6 +19,10 @@ from auricle.errors import Retryable
 from auricle.runtime.local.broker.store import Statements, is_away
 
 log = logging.getLogger(__name__)
+
+REST = 60.0
+"""Seconds without work after which a connection is given back: an idle laptop keeps the memory of a server process each."""
+
 J = TypeVar("J")
 R = TypeVar("R")
 
@@ -62,11 +66,17 @@ class Line(Generic[J, R]):
         self._thread.join(patience)
 
     def _run(self) -> None:
-        while (first := self._queue.get()) is not None:
+        ended = False
+        while not ended:
+            try:
+                first = self._queue.get(timeout=REST if self._connection else None)
+            except Empty:
+                self._drop()
+                continue
+            if first is None:
+                break
             batch, ended = self._with_following(first)
             self._handle(batch)
-            if ended:
-                break
         self._drop()
 
     def _with_following(self, first: tuple[J, asyncio.Future[R]]) -> tuple[list[tuple[J, asyncio.Future[R]]], bool]:

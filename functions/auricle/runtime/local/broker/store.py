@@ -230,8 +230,10 @@ def trim(statements: Statements, generation: int, keep: float, rows: int) -> int
 
 def timer_wait(statements: Statements, name: str, minutes: int) -> float:
     """Seconds until the timer is due; not above 0 when it is."""
-    statements.simple(TIMER_KNOWN, name=name)
-    return float(statements.simple(TIMER_WAIT, name=name, minutes=minutes)[0][0])
+    rows = statements.simple(TIMER_WAIT, name=name, minutes=minutes)
+    if not rows:
+        statements.simple(TIMER_KNOWN, name=name)
+    return float(rows[0][0]) if rows else minutes * 60.0
 
 
 def fire(statements: Statements, generation: int, name: str, minutes: int, change: Change) -> bool:
