@@ -244,5 +244,11 @@ def test_nobody_there_and_headers_that_cannot_be_sent_are_lost_connections() -> 
         client = HttpClient()
         with pytest.raises(ConnectionLost, match="no connection"):
             await client.request("GET", f"http://127.0.0.1:{free_port()}/")
+        async with serving() as (_, port):
+            for value in (" leading", "line\nbreak", "größer als latin-1: €"):
+                with pytest.raises(ConnectionLost, match="cannot be sent"):
+                    await client.request("POST", f"http://127.0.0.1:{port}/", [("x-a", value)])
+            assert (await client.request("POST", f"http://127.0.0.1:{port}/", [("x-a", "ok")])).status == 200
+        client.close()
 
     run(story)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 
+import h11
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -68,6 +69,10 @@ def test_an_extension_may_be_called_like_anything_in_lower_case() -> None:
         ({"data": 1, "data_base64": "AA=="}, "both data and data_base64"),
         ({"data_base64": 7}, "not base64"),
         ({"list": [1]}, "neither text"),
+        ({"datacontenttype": " text/plain"}, "no media type"),
+        ({"datacontenttype": "text/größe"}, "no media type"),
+        ({"datacontenttype": ""}, "no media type"),
+        ({"subject": "\ud800"}, "not a JSON object"),
     ],
 )
 def test_what_is_wrong_with_a_structured_event_is_said(members: dict[str, object], why: str) -> None:
@@ -89,3 +94,13 @@ def test_a_dead_letter_is_the_event_and_why() -> None:
     assert letter.attributes["knativeerrorcode"] == "500"
     assert len(letter.attributes["knativeerrordata"]) == 1024
     assert base64.b64decode(letter.attributes["knativeerrordata"]) == b"\xff" * 768
+
+
+@given(st.dictionaries(NAMES | st.sampled_from(["datacontenttype", "subject", "time", "dataschema"]), st.text(max_size=20)))
+def test_whatever_is_taken_can_be_sent_on(attributes: dict[str, str]) -> None:
+    try:
+        event = structured(**attributes)
+    except NotAnEvent:
+        return
+    headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in wire.headers_of(event)]
+    h11.Request(method="POST", target="/", headers=[(b"host", b"x"), *headers])

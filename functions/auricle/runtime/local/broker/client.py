@@ -39,7 +39,7 @@ class HttpClient:
         length = [("content-length", str(len(body)))] if body or method != "GET" else []
         fields = [("host", f"{host}:{port}"), *headers, *length]
         try:
-            answer = await link.exchange(h11.Request(method=method, target=target, headers=_encoded(fields)), body)
+            answer = await link.exchange(method, target, fields, body)
         except BaseException:
             link.close()  # also when the caller's time is up: the other side sees that nobody waits any more
             raise
@@ -82,14 +82,15 @@ class _Link(asyncio.Protocol):
         self._head: h11.Response | None = None
         self._body = bytearray()
 
-    async def exchange(self, head: h11.Request, body: bytes) -> Answer:
+    async def exchange(self, method: str, target: str, fields: Iterable[tuple[str, str]], body: bytes) -> Answer:
         """Send a request, wait for the answer."""
         if self._transport is None or not self.alive:
             raise ConnectionLost("the connection is closed")
         self._waiting = asyncio.get_running_loop().create_future()
         try:
+            head = h11.Request(method=method, target=target, headers=_encoded(fields))
             sent = (self._http.send(head), self._http.send(h11.Data(data=body)), self._http.send(h11.EndOfMessage()))
-        except h11.LocalProtocolError as error:
+        except (h11.LocalProtocolError, UnicodeEncodeError) as error:
             raise ConnectionLost(f"the request cannot be sent: {error}") from error
         self._transport.write(b"".join(part for part in sent if part))
         return await self._waiting

@@ -202,7 +202,7 @@ class Lane:
             for postponed in change.postponed:
                 self._wake_in(postponed.wait)
         except Exception:
-            log.exception("a delivery to %s fell over", self.subscription.name)
+            log.exception("an outcome of %s cannot be kept", self.subscription.name)
             self._wake_in(HICCUP)
         finally:
             self._flying.pop(parcel.id, None)
@@ -231,6 +231,9 @@ class Lane:
             result = Failure(wire.NO_ANSWER, f"No answer within {self.subscription.delivery.timeout:g} seconds.".encode())
         except NoWorker as error:
             result = Failure(wire.NO_ANSWER, str(error).encode())
+        except Exception as error:  # nobody foresaw it: a failed try, not a delivery that falls over for ever
+            log.exception("a delivery to %s fell over", self.subscription.name)
+            result = Failure(wire.NO_ANSWER, f"The broker itself failed: {error!r}".encode())
         return self._consequence(parcel, result, destination)
 
     def _headers(self, parcel: Parcel) -> list[tuple[str, str]]:

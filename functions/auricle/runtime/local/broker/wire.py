@@ -27,6 +27,7 @@ _NAME = re.compile(r"^[a-z0-9]+$")
 _TIME = re.compile(r"^\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)$")
 _PRINTABLE = "".join(chr(code) for code in range(0x21, 0x7F) if chr(code) not in '"%')
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_HEADER = re.compile(r"^[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?$")
 _NEEDED = ("id", "source", "type")
 
 
@@ -164,8 +165,14 @@ def _text(name: str, value: Any) -> str:
         case str():
             if _CONTROL.search(value):
                 raise NotAnEvent(f"The attribute {name} holds control characters.")
-            return value if name == "datacontenttype" else _travelling(value)
+            return _media_type(value) if name == "datacontenttype" else _travelling(value)
     raise NotAnEvent(f"The attribute {name} is neither text, number nor truth value.")
+
+
+def _media_type(value: str) -> str:
+    if not _HEADER.match(value):
+        raise NotAnEvent("The attribute datacontenttype is no media type.")
+    return value
 
 
 def _check_version(version: object) -> None:
