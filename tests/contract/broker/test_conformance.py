@@ -15,7 +15,3 @@ FEATURES = EmbeddedBroker.features
 @pytest.mark.parametrize("case", [pytest.param(case, id=case.slug) for case in CASES if case.needs <= FEATURES])
 def test_rule(case: Case, broker: BrokerUnderTest, subscriber: Subscriber) -> None:
     case.check(Scene(case, broker, subscriber))
-
-
-def test_rules_have_names_of_their_own() -> None:
-    assert len({case.slug for case in CASES}) == len(CASES)

@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from auricle.runtime.local import workers as module
+from auricle.runtime.local import crew as module
 from auricle.runtime.local.broker.client import ConnectionLost, HttpClient
 from auricle.runtime.local.plan import Delivery, Pool, Subscription
 from auricle.runtime.local.workers import NoWorker, WorkerDied, Workers, WorkerState

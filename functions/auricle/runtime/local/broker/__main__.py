@@ -19,9 +19,10 @@ from auricle.runtime.local.broker.hub import Hub
 from auricle.runtime.local.broker.ingress import Ingress
 from auricle.runtime.local.broker.ledger import Ledger
 from auricle.runtime.local.broker.server import HttpServer
+from auricle.runtime.local.crew import HOST
 from auricle.runtime.local.parent import watch_parent
 from auricle.runtime.local.plan import Plan
-from auricle.runtime.local.workers import HOST, Workers
+from auricle.runtime.local.workers import Workers
 from auricle.runtime.settings import child_environment, settings
 from auricle.runtime.telemetry import start_logging
 
