@@ -114,7 +114,10 @@ def test_the_environment_is_read_in_one_module() -> None:
         str(path.relative_to(ROOT))
         for path in SOURCES
         for node in ast.walk(ast.parse(path.read_text()))
-        if isinstance(node, ast.Attribute) and node.attr in ("environ", "getenv") and isinstance(node.value, ast.Name) and node.value.id == "os"
+        if isinstance(node, ast.Attribute)
+        and node.attr in ("environ", "getenv")
+        and isinstance(node.value, ast.Name)
+        and node.value.id == "os"
     }
     allowed = {"functions/auricle/runtime/settings.py"} | ENVIRONMENT_WRITERS
     assert readers <= allowed, readers - allowed
@@ -137,7 +140,16 @@ ONLY_IN: dict[str, tuple[str, ...]] = {
     "flask": ("runtime/",),
     "cloudevents": ("runtime/cloudevent.py",),
     "functions_framework": ("runtime/local/", "main.py"),
-    "sqlalchemy": ("runtime/", "schema/", "/store.py", "/relations.py", "files/listing.py", "cli/checks.py", "cli/migrate.py", "cli/demo.py"),
+    "sqlalchemy": (
+        "runtime/",
+        "schema/",
+        "/store.py",
+        "/relations.py",
+        "files/listing.py",
+        "cli/checks.py",
+        "cli/migrate.py",
+        "cli/demo.py",
+    ),
     "torch": ("adapters/speech/pyannote.py", "auricle_gpu/"),
     "boto3": (),
     "botocore": ("adapters/blobs/",),

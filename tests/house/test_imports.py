@@ -19,7 +19,19 @@ ALLOWANCE = 1.05
 FUNCTIONS = (*rooms.ROUTES, *rooms.STAGES, rooms.TIMER_FUNCTION)
 
 FOREIGN: dict[Image, tuple[str, ...]] = {
-    Image.API: ("av", "numpy", "faster_whisper", "ctranslate2", "onnxruntime", "scipy", "torch", "rich", "waitress", "boto3", "auricle_gpu"),
+    Image.API: (
+        "av",
+        "numpy",
+        "faster_whisper",
+        "ctranslate2",
+        "onnxruntime",
+        "scipy",
+        "torch",
+        "rich",
+        "waitress",
+        "boto3",
+        "auricle_gpu",
+    ),
     Image.MEDIA: ("scipy", "torch", "rich", "waitress", "boto3", "auricle_gpu", "ctranslate2"),
     Image.SPEECH: ("sqlalchemy", "pg8000", "alembic", "rich", "waitress", "boto3", "torch"),
 }

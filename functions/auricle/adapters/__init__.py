@@ -1,1 +1,1 @@
-"""Mirrors `ports`, one technology per file. Only `runtime.wiring` (and `auricle_gpu`) imports these, and only when a function names the port."""
+"""Mirrors `ports`, one technology per file: imported by `runtime.wiring` and `auricle_gpu` when a signature names it."""

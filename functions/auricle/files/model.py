@@ -9,7 +9,9 @@ from typing import NewType
 from uuid import UUID
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
+from auricle.contract.http import Body
 from auricle.errors import Invalid
 
 FileId = NewType("FileId", UUID)
@@ -52,6 +54,26 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     initial_prompt: str | None = None
     chunk_seconds: float | None = None
     audio_track: int | None = None  # counted from 0 among the audio tracks
+
+
+class OptionsChange(Body, frozen=True, kw_only=True):
+    """Options to set; null takes the deployment's default again, what is left out stays."""
+
+    language: str | UnsetType | None = UNSET
+    model: str | UnsetType | None = UNSET
+    diarize: bool | UnsetType = UNSET
+    num_speakers: int | UnsetType | None = UNSET
+    min_speakers: int | UnsetType | None = UNSET
+    max_speakers: int | UnsetType | None = UNSET
+    vocabulary: tuple[str, ...] | UnsetType = UNSET
+    initial_prompt: str | UnsetType | None = UNSET
+    chunk_seconds: float | UnsetType | None = UNSET
+    audio_track: int | UnsetType | None = UNSET
+
+    def applied_to(self, options: Options) -> Options:
+        """The options after this change."""
+        given = {name: getattr(self, name) for name in self.__struct_fields__}
+        return msgspec.structs.replace(options, **{name: value for name, value in given.items() if value is not UNSET})
 
 
 class File(msgspec.Struct, frozen=True, kw_only=True):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import msgspec
 from msgspec import UNSET, UnsetType
 
 from auricle.access.model import Principal
@@ -11,33 +10,13 @@ from auricle.contract.function import route
 from auricle.contract.http import Body, Page, Query, Redirect, Reply
 from auricle.files import actions
 from auricle.files.listing import FileList, FileQuery
-from auricle.files.model import File, FileId, Options, Peaks
+from auricle.files.model import File, FileId, OptionsChange, Peaks
 from auricle.files.store import FileStore
 from auricle.notifications.store import EventLogStore
 from auricle.ports.blobs import BlobStore
 from auricle.ports.bus import Bus
 from auricle.runs.store import RunStore
 from auricle.transcripts.store import TranscriptStore
-
-
-class OptionsChange(Body, frozen=True, kw_only=True):
-    """Options to set; null takes the deployment's default again, what is left out stays."""
-
-    language: str | UnsetType | None = UNSET
-    model: str | UnsetType | None = UNSET
-    diarize: bool | UnsetType = UNSET
-    num_speakers: int | UnsetType | None = UNSET
-    min_speakers: int | UnsetType | None = UNSET
-    max_speakers: int | UnsetType | None = UNSET
-    vocabulary: tuple[str, ...] | UnsetType = UNSET
-    initial_prompt: str | UnsetType | None = UNSET
-    chunk_seconds: float | UnsetType | None = UNSET
-    audio_track: int | UnsetType | None = UNSET
-
-    def applied_to(self, options: Options) -> Options:
-        """The options after this change."""
-        given = {name: getattr(self, name) for name in self.__struct_fields__}
-        return msgspec.structs.replace(options, **{name: value for name, value in given.items() if value is not UNSET})
 
 
 class FileChange(Body, frozen=True, kw_only=True):

@@ -53,6 +53,7 @@ from auricle.ports.blobs import Audience, Blob, BlobStore, Part
 from auricle.ports.bus import Bus
 from auricle.runs.events import StepFinished, StepReleased
 from auricle.runs.model import check
+from auricle.runs.store import RunStore
 
 log = logging.getLogger(__name__)
 NO_UPLOAD = "There is no such upload."
@@ -214,10 +215,18 @@ def arrived(arrival: Arrival, desk: Desk) -> FileId | None:
 
 
 def record_preparation(
-    event: StepReleased, preparation: Preparation, files: FileStore, chunks: ChunkStore, events: EventLogStore, bus: Bus
+    event: StepReleased,
+    preparation: Preparation,
+    files: FileStore,
+    chunks: ChunkStore,
+    runs: RunStore,
+    events: EventLogStore,
+    bus: Bus,
 ) -> None:
-    """Write down what preparing a file gave; a file that was purged meanwhile keeps nothing."""
+    """Write down what preparing a file gave; a file that was purged, or a run that was cancelled, keeps nothing."""
     file = files.lock(event.file_id)
+    if runs.is_over(event.run_id):
+        return
     if file is not None:
         files.prepared(file.id, preparation.findings)
         chunks.replace(file.id, preparation.chunks)

@@ -12,7 +12,7 @@ import msgspec
 
 from auricle.contract.choices import Permission, Scale
 from auricle.contract.function import route
-from auricle.contract.http import Body, Header
+from auricle.contract.http import Body, Header, Query
 from auricle.errors import Denied
 from auricle.files.store import FileStore
 from auricle.intake import actions
@@ -42,6 +42,12 @@ class BucketRecord(msgspec.Struct, frozen=True):
 
     s3: BucketEntity
     name: str = msgspec.field(default="", name="eventName")
+    source: str = msgspec.field(default="", name="eventSource")
+
+    @property
+    def key(self) -> str:
+        """The object's key. S3 and MinIO send it URL-encoded; Ceph as it is."""
+        return self.s3.object.key if self.source == "ceph:s3" else unquote_plus(self.s3.object.key)
 
     @property
     def created(self) -> bool:
@@ -55,6 +61,12 @@ class BucketNotification(Body, frozen=True, kw_only=True, forbid_unknown_fields=
     records: tuple[BucketRecord, ...] = msgspec.field(default=(), name="Records")
 
 
+class NotificationQuery(Query, frozen=True, kw_only=True):
+    """`token` is BUCKET_TOKEN, for stores (Ceph over http) that can send no header."""
+
+    token: str | None = None
+
+
 @route("POST /api/bucket-events", permission=Permission.PUBLIC, function="bucket_events", scale=Scale.BURST)
 def receive_bucket_events(
     notification: BucketNotification,
@@ -65,13 +77,14 @@ def receive_bucket_events(
     blobs: BlobStore,
     limits: UploadLimits,
     bus: Bus,
+    query: NotificationQuery,
     authorization: Annotated[str | None, Header("Authorization")] = None,
 ) -> None:
     """Take an S3 event notification, one file per created object under `uploads/` and `drop/`.
 
-    Presents BUCKET_TOKEN as a bearer token, or as the password of Basic authentication.
+    Presents BUCKET_TOKEN as a bearer token, as the password of Basic authentication, or as `?token=`.
     """
-    if not _presents(authorization, token):
+    if not (_presents(authorization, token) or _same(query.token or "", token)):
         raise Denied(
             "Bucket notifications present BUCKET_TOKEN: Authorization: Bearer …. Without that setting they are refused."
         )
@@ -79,7 +92,7 @@ def receive_bucket_events(
     for record in notification.records:
         if record.created:
             object = record.s3.object
-            arrival = Arrival(key=unquote_plus(object.key), etag=object.etag.strip('"'), size=object.size)
+            arrival = Arrival(key=record.key, etag=object.etag.strip('"'), size=object.size)
             actions.arrived(arrival, desk)
 
 
@@ -93,4 +106,8 @@ def _presents(authorization: str | None, token: BucketToken) -> bool:
             return False
     elif scheme.lower() != "bearer":
         return False
-    return bool(token.value) and hmac.compare_digest(credential.strip().encode(), token.value.encode())
+    return _same(credential.strip(), token)
+
+
+def _same(given: str, token: BucketToken) -> bool:
+    return bool(token.value) and hmac.compare_digest(given.encode(), token.value.encode())

@@ -83,6 +83,7 @@ def request(
         raise Conflict("This file was never prepared. Run all steps: leave `steps` out.")
     if StepName.PREPARE not in plan and chosen.audio_track != file.options.audio_track:
         raise Invalid("Another audio track means preparing the file again: leave `steps` out.", field="options.audio_track")
+    _check_results(runs, file_id, plan, file.has_transcript)
     active = runs.active(file_id)
     if active is not None:
         if not supersede:
@@ -95,6 +96,17 @@ def request(
     assert run is not None
     events.append(owner, "run", run)
     return run
+
+
+def _check_results(runs: RunStore, file_id: FileId, plan: Sequence[StepName], has_transcript: bool) -> None:
+    """Refuse steps whose input no run has made yet: they would write an empty transcript over nothing."""
+    lacks_words = runs.newest_with(file_id, StepName.TRANSCRIBE) is None and not has_transcript
+    if StepName.TRANSCRIBE not in plan and StepName.ASSEMBLE in plan and lacks_words:
+        raise Conflict("This file has no words yet. Run all steps: leave `steps` out.")
+    if StepName.ASSEMBLE not in plan and not has_transcript:
+        raise Conflict("This file has no transcript to export yet. Run all steps: leave `steps` out.")
+    if StepName.CLUSTER in plan and StepName.DIARIZE not in plan and runs.newest_with(file_id, StepName.DIARIZE) is None:
+        raise Conflict("No voices of this file were heard yet. Ask for diarize instead of cluster.")
 
 
 def cancel(runs: RunStore, events: EventLogStore, bus: Bus, id: RunId) -> None:
@@ -123,6 +135,9 @@ def advance(fact: Fact, desk: Desk) -> None:
         case RetryRequested():
             if desk.runs.active(held.file_id) not in (None, held.id) or not conducting.retry(held.run):
                 return
+            if not conducting.fits(held.run, [_outline(chunk) for chunk in desk.chunks.of(held.file_id)]):
+                log.warning("run %s is not retried: its recording was cut anew since", held.id)
+                return
         case FileReceived() | RunRequested():
             pass
         case _:
@@ -133,18 +148,16 @@ def advance(fact: Fact, desk: Desk) -> None:
 
 def sweep(desk: Desk, limit: int = 50) -> int:
     """Release again what was never answered in time; returns how many pieces that were."""
-    due = desk.runs.due(limit)
-    by_run: dict[RunId, list[tuple[StepName, int]]] = {}
-    for run_id, step, index in due:
-        by_run.setdefault(run_id, []).append((step, index))
-    for run_id in sorted(by_run):  # one order for all sweeps, so that two of them cannot block each other
+    swept = 0
+    for run_id in sorted({run_id for run_id, _, _ in desk.runs.due(limit)}):  # in one order: two sweeps never deadlock
         held = desk.runs.hold(run_id)
-        if held is None:
+        still_due = desk.runs.due(limit, run_id)  # asked again under the lock: another sweep or an answer may have come first
+        if held is None or not still_due:
             continue
-        for step, index in by_run[run_id]:
-            conducting.expire(held.run, step, index, desk.pace.task_attempts)
+        for _, step, index in still_due:
+            swept += conducting.expire(held.run, step, index, desk.pace.task_attempts)
         _go_on(held, desk)
-    return len(due)
+    return swept
 
 
 def outputs(runs: RunStore, chunks: ChunkStore, run_id: RunId) -> Outputs:
@@ -154,7 +167,8 @@ def outputs(runs: RunStore, chunks: ChunkStore, run_id: RunId) -> Outputs:
         raise NotFound("There is no such run.")
     spoken = held if StepName.TRANSCRIBE in held.run.steps else _held(runs, held.file_id, StepName.TRANSCRIBE)
     voiced: Held | None = held
-    if StepName.CLUSTER not in held.run.steps:
+    lost = spoken is not held and not any(p.state is PieceState.DONE for p in held.run.of(StepName.CLUSTER))
+    if StepName.CLUSTER not in held.run.steps or lost:  # speakers that failed to be told apart anew are those of before
         voiced = _held(runs, held.file_id, StepName.CLUSTER) if held.run.options.diarize else None
     words: list[tuple[int, str]] = []
     gaps: list[tuple[float, float, str]] = []
@@ -282,7 +296,8 @@ def _chunk_released(held: Held, piece: Piece, chunk: ChunkRow, desk: Desk, commo
         end=chunk.end,
         audio_end=chunk.audio_end,
         clips=chunk.clips,
-        audio_url=desk.blobs.sign_get(chunk.key, _life(desk.pace), Audience.POD),
+        release=piece.releases,
+        audio_url=desk.blobs.sign_get(chunk.key, _life(desk.pace, piece), Audience.POD),
         result_get_url=get,
         result_put_url=put,
         language=options.language if transcribing else None,
@@ -293,7 +308,7 @@ def _chunk_released(held: Held, piece: Piece, chunk: ChunkRow, desk: Desk, commo
 
 def _voices_released(held: Held, piece: Piece, desk: Desk, common: dict[str, Any]) -> VoicesReleased:
     """`cluster` gets a list of URLs in an object of its own: hundreds of them would not fit into an event."""
-    blobs, life = desk.blobs, _life(desk.pace)
+    blobs, life = desk.blobs, _life(desk.pace, piece)
     source = held if StepName.DIARIZE in held.run.steps else _held(desk.runs, held.file_id, StepName.DIARIZE)
     heard = [p for p in (source.run.of(StepName.DIARIZE) if source else []) if p.state is PieceState.DONE]
     urls = [
@@ -307,6 +322,7 @@ def _voices_released(held: Held, piece: Piece, desk: Desk, common: dict[str, Any
     options = held.run.options
     return VoicesReleased(
         **common,
+        release=piece.releases,
         model=desk.pace.diarize_model,
         manifest_url=blobs.sign_get(key, life, Audience.POD),
         result_get_url=get,
@@ -319,9 +335,9 @@ def _voices_released(held: Held, piece: Piece, desk: Desk, common: dict[str, Any
 
 def _result_urls(held: Held, piece: Piece, desk: Desk) -> tuple[str, str]:
     key = result_key(held.file_id, held.id, piece.step, piece.index)
-    life = _life(desk.pace)
+    life = _life(desk.pace, piece)
     return desk.blobs.sign_get(key, life, Audience.POD), desk.blobs.sign_put(key, life, Audience.POD)
 
 
-def _life(pace: Pace) -> int:
-    return pace.task_seconds + URL_SECONDS_LONGER
+def _life(pace: Pace, piece: Piece) -> int:
+    return pace.task_seconds * conducting.patience(piece) + URL_SECONDS_LONGER

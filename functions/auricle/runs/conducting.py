@@ -152,6 +152,8 @@ def hear(run: Conducted, fact: Fact, attempts: int) -> bool:
         piece.sha256, piece.size = fact.sha256, fact.size
         _done(piece)
     else:
+        if isinstance(fact, WorkFailed) and fact.release < piece.releases:
+            return False  # its links had expired while it was queued: a newer release with fresh ones is still out
         permanent = isinstance(fact, WorkFailed) or fact.permanent
         fail(piece, fact.error, attempts=0 if permanent else attempts)
     return True
@@ -179,6 +181,18 @@ def expire(run: Conducted, step: StepName, index: int, attempts: int) -> bool:
     else:
         piece.state = PieceState.WAITING
     return True
+
+
+def patience(piece: Piece) -> int:
+    """How many times the usual deadline this release gets: doubling, so that a long queue is not taken for a loss."""
+    return int(2 ** min(max(0, piece.releases - 1), MOST_RELEASES - 1))
+
+
+def fits(run: Conducted, chunks: Iterable[ChunkOutline]) -> bool:
+    """Whether what is still to be heard are stretches of these chunks; they may have been cut anew by a later run."""
+    there = {(chunk.index, chunk.start, chunk.end) for chunk in chunks}
+    open_pieces = (p for p in run.pieces.values() if p.step in CHUNKED and p.state is not PieceState.DONE)
+    return all((p.index, p.start, p.end) in there for p in open_pieces)
 
 
 def release(run: Conducted, window: int) -> list[Piece]:
@@ -226,6 +240,7 @@ def cancel(run: Conducted) -> bool:
         if not _over(step.state):
             step.state = StepState.CANCELLED
     run.state = RunState.CANCELLED
+    _recall(run)
     return True
 
 
@@ -323,6 +338,14 @@ def _close(run: Conducted, state: RunState, error: str | None) -> None:
     for step in run.steps.values():
         if not _over(step.state):
             step.state = StepState.CANCELLED
+    _recall(run)
+
+
+def _recall(run: Conducted) -> None:
+    """Nobody waits for what is out any more: it is never due, and its answers are those of another attempt."""
+    for piece in run.pieces.values():
+        if piece.state is PieceState.RELEASED:
+            piece.state, piece.attempt, piece.releases, piece.fraction = PieceState.WAITING, piece.attempt + 1, 0, 0.0
 
 
 def _over(state: StepState) -> bool:

@@ -8,7 +8,7 @@ from auricle.contract.cursors import uuid_cursor
 from auricle.contract.function import route
 from auricle.contract.http import Body, Page, PageQuery, Reply
 from auricle.errors import Conflict, NotFound
-from auricle.files.model import FileId, Options
+from auricle.files.model import FileId, OptionsChange
 from auricle.files.store import FileStore
 from auricle.notifications.store import EventLogStore
 from auricle.ports.bus import Bus
@@ -21,10 +21,12 @@ NO_RUN = "There is no such run."
 
 
 class NewRun(Body, frozen=True, kw_only=True):
-    """A run to start. No `steps`: all of them; `diarize` alone implies what follows from it. No `options`: the file's."""
+    """A run to start. No `steps`: all of them; `diarize` alone implies what follows from it. `options` change the file's
+    for this run only.
+    """
 
     steps: tuple[StepName, ...] = ()
-    options: Options | None = None
+    options: OptionsChange | None = None
     supersede: bool = False
 
 
@@ -40,7 +42,9 @@ def start_run(
     file_id: FileId, new: NewRun, who: Principal, runs: RunStore, files: FileStore, log: EventLogStore, bus: Bus
 ) -> Reply[Run]:
     """Work on a file (again): everything, or only some steps on what earlier runs found."""
-    run = actions.request(runs, files, log, bus, who.id, file_id, new.steps, new.options, new.supersede)
+    file = files.get(who.id, file_id)
+    options = new.options.applied_to(file.options) if file is not None and new.options is not None else None
+    run = actions.request(runs, files, log, bus, who.id, file_id, new.steps, options, new.supersede)
     return Reply(run, status=201, location=f"/api/runs/{run.id}")
 
 

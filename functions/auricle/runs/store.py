@@ -29,7 +29,7 @@ from sqlalchemy.dialects.postgresql import JSONB, insert
 
 from auricle.contract.store import Store
 from auricle.files.model import FileId, Options
-from auricle.runs.conducting import Conducted, Piece, PieceState, StepRecord
+from auricle.runs.conducting import Conducted, Piece, PieceState, StepRecord, patience
 from auricle.runs.model import Run, RunId, RunState, Step, StepName, StepState
 from auricle.schema import metadata
 
@@ -143,8 +143,9 @@ class RunStore(Store):
         for step, index in gone:
             self.db.execute(pieces.delete().where(pieces.c.run_id == held.id, pieces.c.step == step, pieces.c.index == index))
         self._write_pieces(held.id, changed, set(held.pieces_were))
-        for piece in [*released, *(p for p in changed if p.renewed and p not in released)]:
-            due = func.now() + timedelta(seconds=seconds[piece.step])
+        alive = [p for p in run.pieces.values() if p.renewed and p.state is PieceState.RELEASED and p not in released]
+        for piece in [*released, *alive]:
+            due = func.now() + timedelta(seconds=seconds[piece.step] * patience(piece))
             where = (pieces.c.run_id == held.id, pieces.c.step == piece.step, pieces.c.index == piece.index)
             self.db.execute(pieces.update().where(*where).values(deadline=due))
         before = {step.name: step for step in was.steps}
@@ -239,17 +240,19 @@ class RunStore(Store):
         query = select(runs.c.id).where(runs.c.file_id == file_id, runs.c.state.in_(("queued", "running")))
         return self.db.execute(query).scalar()  # type: ignore[no-any-return]
 
-    def due(self, limit: int) -> list[tuple[RunId, StepName, int]]:
-        """Released pieces whose deadline has passed."""
+    def due(self, limit: int, run_id: RunId | None = None) -> list[tuple[RunId, StepName, int]]:
+        """Released pieces whose deadline has passed, of one run or of all."""
         query = select(pieces.c.run_id, pieces.c.step, pieces.c.index).where(
             pieces.c.state == PieceState.RELEASED, pieces.c.deadline < func.now()
         )
+        if run_id is not None:
+            query = query.where(pieces.c.run_id == run_id)
         rows = self.db.execute(query.order_by(pieces.c.deadline).limit(limit))
         return [(row.run_id, StepName(row.step), row.index) for row in rows]
 
     def newest_with(self, file_id: FileId, step: StepName) -> RunId | None:
-        """The newest run of the file in which `step` has a result."""
-        done = select(pieces.c.run_id).where(pieces.c.step == step, pieces.c.state == PieceState.DONE)
+        """The newest run of the file in which `step` succeeded: one that was stopped half-way has only half a result."""
+        done = select(steps.c.run_id).where(steps.c.name == step, steps.c.state == StepState.SUCCEEDED)
         query = select(runs.c.id).where(runs.c.file_id == file_id, runs.c.id.in_(done))
         return self.db.execute(query.order_by(runs.c.created_at.desc(), runs.c.id.desc()).limit(1)).scalar()  # type: ignore[no-any-return]
 
@@ -261,6 +264,11 @@ class RunStore(Store):
         """What a run was asked to do; the defaults when it is gone."""
         found = self.db.execute(select(runs.c.options).where(runs.c.id == id)).scalar()
         return msgspec.convert(found or {}, Options)
+
+    def is_over(self, id: RunId) -> bool:
+        """Whether nothing is to come of a run any more; nobody changes that before this transaction ends."""
+        state = self.db.execute(select(runs.c.state).where(runs.c.id == id).with_for_update()).scalar()
+        return state is None or RunState(state).over
 
     def forget(self, file_id: FileId) -> None:
         """Every run of a purged file."""

@@ -153,6 +153,10 @@ class DatabaseUnits:
         return self._database.work()
 
 
+RESERVED_DISK = 256 * 2**20
+"""Bytes of the laptop's disk that uploads leave free: a database on a full disk stops."""
+
+
 def _blobs(wiring: Wiring) -> Any:
     s = wiring.settings
     if s.s3_endpoint:
@@ -171,7 +175,7 @@ def _blobs(wiring: Wiring) -> Any:
 
     internal = s.blobs_internal_url or s.blobs_public_url
     root, key = Path(s.data_dir) / "blobs", bytes.fromhex(s.blobs_key)
-    return FilesystemBlobs(root, s.blobs_public_url, internal, key, largest=s.max_upload_bytes)
+    return FilesystemBlobs(root, s.blobs_public_url, internal, key, largest=s.max_upload_bytes, reserve=RESERVED_DISK)
 
 
 def _signed_blobs(wiring: Wiring) -> Any:

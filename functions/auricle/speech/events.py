@@ -35,6 +35,7 @@ class ChunkReleased(Fact, frozen=True, kw_only=True):
     language: str | None = None
     hotwords: str | None = None
     initial_prompt: str | None = None
+    release: int = 1  # which release of this attempt: links of older ones expire
 
 
 class VoicesReleased(Fact, frozen=True, kw_only=True):
@@ -56,6 +57,7 @@ class VoicesReleased(Fact, frozen=True, kw_only=True):
     num_speakers: int | None = None
     min_speakers: int | None = None
     max_speakers: int | None = None
+    release: int = 1
 
 
 class WorkHeard(Fact, frozen=True, kw_only=True):
@@ -89,3 +91,4 @@ class WorkFailed(Fact, frozen=True, kw_only=True):
     attempt: int
     receipt: str
     error: str
+    release: int = 1  # of the event that failed

@@ -44,10 +44,14 @@ class Assembly(msgspec.Struct, frozen=True, kw_only=True):
     embeddings: tuple[tuple[float, ...], ...]
 
 
-def record_assembly(event: StepReleased, assembly: Assembly, transcripts: TranscriptStore, files: FileStore, bus: Bus) -> None:
-    """Write the version that was joined."""
+def record_assembly(
+    event: StepReleased, assembly: Assembly, transcripts: TranscriptStore, files: FileStore, runs: RunStore, bus: Bus
+) -> None:
+    """Write the version that was joined; a run that was cancelled meanwhile writes nothing."""
     transcript = assembly.transcript
     files.lock(event.file_id)
+    if runs.is_over(event.run_id):
+        return
     if transcripts.newest(event.file_id) + 1 != transcript.version:
         raise Retryable("Another version came in between; joining once more.", delay=1)
     transcripts.add(event.file_id, event.run_id, transcript, assembly.embeddings)

@@ -156,6 +156,7 @@ def test_purged_files_are_in_no_list(db: Connection, ann: Principal) -> None:
         cursors.encode("created", "asc", BEGIN, uuid7()),
         cursors.encode({}, [], BEGIN, uuid7()),
     ],
+    ids=range(9),
 )
 def test_a_made_up_cursor_is_refused_or_ignored_but_never_breaks(db: Connection, ann: Principal, cursor: str) -> None:
     query = FileQuery(cursor=cursor)

@@ -20,7 +20,7 @@ from auricle.files.listing import FileList, FileQuery
 from auricle.files.model import File, FileState
 from auricle.files.store import FileStore
 from auricle.intake import actions
-from auricle.intake.arrivals import BucketNotification, receive_bucket_events
+from auricle.intake.arrivals import BucketNotification, NotificationQuery, receive_bucket_events
 from auricle.intake.model import Arrival, BucketToken, UploadLimits
 from auricle.intake.store import IntakeStore, arrivals
 from auricle.notifications.store import EventLogStore
@@ -44,11 +44,17 @@ class Bucket:
         """Somebody says that it is there."""
         return actions.arrived(Arrival(key=key), self.desk)
 
-    def post(self, notification: bytes, authorization: str | None = "Bearer s3cret-ü", token: BucketToken = TOKEN) -> None:
+    def post(
+        self,
+        notification: bytes,
+        authorization: str | None = "Bearer s3cret-ü",
+        token: BucketToken = TOKEN,
+        query: NotificationQuery = NotificationQuery(),
+    ) -> None:  # noqa: B008
         """The store posts a notification."""
         decoded = msgspec.json.decode(notification, type=BucketNotification)
         receive_bucket_events(
-            decoded, token, self.intake, self.files, self.log, self.blobs, self.limits, self.bus, authorization
+            decoded, token, self.intake, self.files, self.log, self.blobs, self.limits, self.bus, query, authorization
         )
 
     def files_of(self, who: Principal) -> list[File]:
@@ -192,7 +198,7 @@ def minio(key: str, event: str = "s3:ObjectCreated:Put") -> bytes:
 
 
 def ceph(*keys: str) -> bytes:
-    """As Ceph posts it: another version, other extras, no prefix before the event's name."""
+    """As Ceph posts it: another version, other extras, no prefix before the event's name, the key as it is."""
     records = [
         {
             "eventVersion": "2.2",
@@ -202,7 +208,7 @@ def ceph(*keys: str) -> bytes:
             "s3": {
                 "configurationId": "n",
                 "bucket": {"name": "auricle", "ownerIdentity": {"principalId": "t"}, "id": "x"},
-                "object": {"key": quote_plus(key), "size": 0, "etag": "", "versionId": "", "metadata": [], "tags": []},
+                "object": {"key": key, "size": 0, "etag": "", "versionId": "", "metadata": [], "tags": []},
             },
             "eventId": "1.2.3",
             "opaqueData": "",
@@ -221,11 +227,20 @@ def test_minio_tells_of_a_key_with_spaces_and_pluses(bucket: Bucket, ann: Princi
 
 
 def test_ceph_tells_of_several_objects_at_once(bucket: Bucket, ann: Principal) -> None:
-    keys = [f"drop/{ann.id}/{n}.mp3" for n in range(3)]
+    keys = [f"drop/{ann.id}/{n} + %20.mp3" for n in range(3)]
     for key in keys:
         bucket.put(key)
     bucket.post(ceph(*keys), "Basic " + base64.b64encode("bucket:s3cret-ü".encode()).decode())
     assert len(bucket.files_of(ann)) == len(bucket.bus.facts) == 3
+
+
+def test_a_store_that_sends_no_header_presents_the_token_in_the_address(bucket: Bucket, ann: Principal) -> None:
+    key = f"drop/{ann.id}/a.mp3"
+    bucket.put(key)
+    with pytest.raises(Denied):
+        bucket.post(ceph(key), None, query=NotificationQuery(token="wrong"))
+    bucket.post(ceph(key), None, query=NotificationQuery(token="s3cret-ü"))
+    assert len(bucket.files_of(ann)) == 1
 
 
 def test_removals_and_test_events_are_no_arrivals(bucket: Bucket, ann: Principal) -> None:

@@ -113,8 +113,10 @@ class Desk:
 
     def record(self, id: FileId, found: Preparation) -> None:
         """What it does with its value."""
+        RunStore(self.db).create(self.run, id, self.owner.id, begun(Options(), tuple(StepName)))
         event = StepReleased(run_id=self.run, file_id=id, work=StepName.PREPARE, attempt=2, receipt="r")
-        actions.record_preparation(event, found, self.files, ChunkStore(self.db), EventLogStore(self.db), self.bus)
+        log = EventLogStore(self.db)
+        actions.record_preparation(event, found, self.files, ChunkStore(self.db), RunStore(self.db), log, self.bus)
 
 
 @pytest.fixture

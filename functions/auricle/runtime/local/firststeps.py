@@ -28,9 +28,18 @@ def take(wanted: Wanted) -> Done:
         from auricle.runtime.local.roles import ensure_database
 
         ensure_database(wanted.embedded.superuser_url, wanted.embedded.database, wanted.embedded.passwords)
+    _tidy(Path(wanted.token_file).parent / "blobs")
     with translated():
         revision = migrate(wanted.owner_url)
     return Done(revision=revision, token_made=_ensure_owner(wanted.app_url, Path(wanted.token_file)))
+
+
+def _tidy(folder: Path) -> None:
+    """Remove the halves of uploads that were killed with an earlier life: nobody writes yet."""
+    if folder.is_dir():
+        from auricle.adapters.blobs.filesystem import FilesystemBlobs
+
+        FilesystemBlobs(folder, "", "", b"tidying signs nothing").tidy(0)
 
 
 def _ensure_owner(url: str, token_file: Path) -> bool:
