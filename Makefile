@@ -39,7 +39,7 @@ docs: setup
 	$(BIN)/python -m auricle.deploy.documents --check
 
 unit: setup
-	$(BIN)/python -m pytest -m "not chaos and not torch and not services"
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not chaos and not torch and not services"
 
 test-chaos: setup ## Kill processes at random; nothing is lost, nothing is done twice
 	$(BIN)/python -m pytest -m chaos tests/chaos
