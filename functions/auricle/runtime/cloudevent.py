@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from urllib.parse import quote, unquote
 
 import msgspec
 from cloudevents.conversion import to_binary
@@ -13,6 +14,8 @@ from cloudevents.http import CloudEvent, from_http
 from auricle.contract.event import JSON, Envelope
 from auricle.errors import Invalid
 
+HEADER_SAFE = "".join(chr(c) for c in range(0x21, 0x7F) if chr(c) not in '"%')
+"""What header values hold as it is: printable ASCII but blank, quote and percent."""
 _KNOWN = {"id", "source", "type", "time", "subject", "datacontenttype", "specversion"}
 
 
@@ -20,7 +23,9 @@ def envelope_of(headers: Mapping[str, str], body: bytes) -> Envelope:
     """The event in a request, binary or structured; `Invalid` says what is not right."""
     structured = headers.get("content-type", "").startswith("application/cloudevents+json")
     try:
-        event = from_http(dict(headers), body, data_unmarshaller=None if structured else _bytes)
+        # The SDK leaves header values percent-encoded (CloudEvents HTTP binding, 3.1.3.2).
+        plain = {name: unquote(value) if name.startswith("ce-") else value for name, value in headers.items()}
+        event = from_http(plain, body, data_unmarshaller=None if structured else _bytes)
     except (GenericException, ValueError, TypeError) as error:
         raise Invalid(f"This is not a CloudEvent 1.0: {error}") from error
     attributes = event.get_attributes()
@@ -56,7 +61,7 @@ def binary(event: Envelope) -> tuple[dict[str, str], bytes]:
     if event.subject is not None:
         attributes["subject"] = event.subject
     headers, body = to_binary(CloudEvent(attributes, event.data), data_marshaller=_bytes)
-    return dict(headers), bytes(body)
+    return {name: quote(value, safe=HEADER_SAFE) for name, value in headers.items()}, bytes(body)
 
 
 def _bytes(data: bytes) -> bytes:

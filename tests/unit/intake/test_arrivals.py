@@ -49,12 +49,21 @@ class Bucket:
         notification: bytes,
         authorization: str | None = "Bearer s3cret-ü",
         token: BucketToken = TOKEN,
-        query: NotificationQuery = NotificationQuery(),
-    ) -> None:  # noqa: B008
+        query: NotificationQuery | None = None,
+    ) -> None:
         """The store posts a notification."""
         decoded = msgspec.json.decode(notification, type=BucketNotification)
         receive_bucket_events(
-            decoded, token, self.intake, self.files, self.log, self.blobs, self.limits, self.bus, query, authorization
+            decoded,
+            token,
+            self.intake,
+            self.files,
+            self.log,
+            self.blobs,
+            self.limits,
+            self.bus,
+            query or NotificationQuery(),
+            authorization,
         )
 
     def files_of(self, who: Principal) -> list[File]:
