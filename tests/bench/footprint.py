@@ -53,7 +53,7 @@ def main() -> None:
         import msgspec
 
         host = msgspec.json.decode((data / "run" / "host.json").read_bytes())
-        supervisor = psutil.Process(host["pid"])
+        supervisor = psutil.Process(host["supervisor"])
         parts = {p.pid: (pss(p), " ".join(p.cmdline())[-60:]) for p in [supervisor, *supervisor.children(recursive=True)]}
         figure("idle laptop host: PSS of all", sum(mb for mb, _ in parts.values()), "MB", "≤ 250", f"{len(parts)} processes")
         for mb, what in sorted(parts.values(), reverse=True)[:6]:
