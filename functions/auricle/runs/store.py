@@ -118,7 +118,14 @@ class RunStore(Store):
 
     def hold(self, id: RunId) -> Held | None:
         """Take a run to change it; everybody else waits."""
-        row = self.db.execute(select(runs).where(runs.c.id == id).with_for_update()).first()
+        return self._loaded(id, select(runs).where(runs.c.id == id).with_for_update())
+
+    def peek(self, id: RunId) -> Held | None:
+        """A run to read, not to change; nobody waits."""
+        return self._loaded(id, select(runs).where(runs.c.id == id))
+
+    def _loaded(self, id: RunId, query: Any) -> Held | None:
+        row = self.db.execute(query).first()
         if row is None:
             return None
         records = self.db.execute(select(steps).where(steps.c.run_id == id).order_by(steps.c.position)).all()
@@ -255,10 +262,6 @@ class RunStore(Store):
         done = select(steps.c.run_id).where(steps.c.name == step, steps.c.state == StepState.SUCCEEDED)
         query = select(runs.c.id).where(runs.c.file_id == file_id, runs.c.id.in_(done))
         return self.db.execute(query.order_by(runs.c.created_at.desc(), runs.c.id.desc()).limit(1)).scalar()  # type: ignore[no-any-return]
-
-    def peek(self, id: RunId) -> Held | None:
-        """A run to read, not to change."""
-        return self.hold(id)
 
     def options(self, id: RunId) -> Options:
         """What a run was asked to do; the defaults when it is gone."""
