@@ -7,6 +7,7 @@ both. This half serves stages without secrets and imports no database; `inboxdoo
 from __future__ import annotations
 
 import logging
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
@@ -48,7 +49,7 @@ class Unreadable(Permanent):
     """The event cannot be believed or decoded."""
 
 
-class EventDoor:
+class EventDoor(ABC):
     """What all stages' doors share: from a request to an envelope, from an exception to an answer."""
 
     def __init__(self, stage: Stage, wiring: Wiring) -> None:
@@ -73,8 +74,9 @@ class EventDoor:
                 log.exception("%s failed", self._stage.function)
                 return broken()
 
+    @abstractmethod
     def _handle(self, event: Envelope) -> Response:
-        raise NotImplementedError  # pragma: no cover
+        """Run the stage on an event."""
 
     def _no_event(self, request: Request, error: Rejected) -> Response:
         """What came is no event: the broker keeps it as a dead letter."""
