@@ -69,7 +69,7 @@ class Speaker(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def display(self) -> str:
         """What people read."""
-        return self.name or self.label
+        return " ".join((self.name or "").split()) or self.label
 
 
 class Transcript(msgspec.Struct, frozen=True, kw_only=True):

@@ -8,17 +8,22 @@ of every true boundary (NIST md-eval; pyannote.metrics counts both sides togethe
 from __future__ import annotations
 
 import itertools
+import math
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
 
+from auricle.transcripts.alignment import alignment
 from auricle.transcripts.assignment import best_assignment
 
 Stretch = tuple[float, float, str]
 COLLAR = 0.25
 """Seconds on each side of a true boundary, as in NIST's evaluations."""
+NOBODY = "?"
+"""Stands for all segments without a speaker: one voice to the measures, none in the count."""
 _WORD = re.compile(r"[\w']+")
 
 
@@ -53,14 +58,9 @@ def normalized(text: str) -> list[str]:
 def score(truth: Mapping[str, Any], transcript: Mapping[str, Any]) -> Score:
     """Compare `truth` {turns: [{start,end,speaker}], words: [{word,start,end,speaker}]} with the API's transcript."""
     true_turns = [(t["start"], t["end"], t["speaker"]) for t in truth["turns"]]
-    found_turns = [(s["start"], s["end"], s["speaker"] or "?") for s in transcript["segments"] if s["end"] > s["start"]]
-    true_words = _spoken(sorted(truth["words"], key=lambda w: w["start"]))
-    found_words = _spoken(
-        sorted(
-            ({**w, "speaker": s["speaker"] or "?"} for s in transcript["segments"] for w in s["words"]),
-            key=lambda w: w["start"],
-        )
-    )
+    found_turns = [(s["start"], s["end"], s["speaker"] or NOBODY) for s in transcript["segments"]]
+    true_words = _spoken(truth["words"])
+    found_words = _spoken([{**w, "speaker": s["speaker"] or NOBODY} for s in transcript["segments"] for w in s["words"]])
     pairs = alignment([w.word for w in true_words], [w.word for w in found_words])
     both = [(true_words[i], found_words[j]) for i, j in pairs if i is not None and j is not None]
     mapping = _mapping(_cells(true_turns, found_turns, COLLAR))
@@ -79,7 +79,7 @@ def score(truth: Mapping[str, Any], transcript: Mapping[str, Any]) -> Score:
         der=diarization_error(true_turns, found_turns, COLLAR),
         der_no_collar=diarization_error(true_turns, found_turns, 0.0),
         speakers_true=len({speaker for *_, speaker in true_turns}),
-        speakers_found=len({speaker for *_, speaker in found_turns if speaker != "?"}),
+        speakers_found=len({speaker for *_, speaker in found_turns if speaker != NOBODY}),
         speaker_word_accuracy=right / max(1, len(both)),
         speaker_word_accuracy_all=right / count,
         word_start_error_median=late[len(late) // 2] if late else None,
@@ -97,61 +97,44 @@ def diarization_error(reference: Sequence[Stretch], hypothesis: Sequence[Stretch
     cells = _cells(reference, hypothesis, collar)
     mapping = _mapping(cells)
     wrong = speech = 0.0
-    for seconds, true, found in cells:
+    for (true, found), seconds in cells.items():
         speech += seconds * len(true)
         matched = len(true & {mapping.get(k, "") for k in found})
         wrong += seconds * (max(len(true), len(found)) - matched)
     return wrong / speech if speech else 0.0
 
 
-def alignment(reference: Sequence[str], hypothesis: Sequence[str]) -> list[tuple[int | None, int | None]]:
-    """A cheapest alignment (Levenshtein), as index pairs; None where one side has nothing. O(len·len)."""
-    costs = [list(range(len(hypothesis) + 1))]
-    for i, true in enumerate(reference, 1):
-        above, row = costs[-1], [i]
-        for j, found in enumerate(hypothesis, 1):
-            row.append(min(above[j - 1] + (true != found), above[j] + 1, row[-1] + 1))
-        costs.append(row)
-    i, j = len(reference), len(hypothesis)
-    pairs: list[tuple[int | None, int | None]] = []
-    while i or j:
-        if i and j and costs[i][j] == costs[i - 1][j - 1] + (reference[i - 1] != hypothesis[j - 1]):
-            i, j = i - 1, j - 1
-            pairs.append((i, j))
-        elif i and costs[i][j] == costs[i - 1][j] + 1:
-            i -= 1
-            pairs.append((i, None))
-        else:
-            j -= 1
-            pairs.append((None, j))
-    return pairs[::-1]
+_Cells = dict[tuple[frozenset[str], frozenset[str]], float]
+"""Who truly speaks, who is said to speak → for how many seconds."""
 
 
-_Cell = tuple[float, frozenset[str], frozenset[str]]
-
-
-def _cells(reference: Sequence[Stretch], hypothesis: Sequence[Stretch], collar: float) -> list[_Cell]:
-    """The recording in pieces in which nobody begins or ends: seconds, who truly speaks, who is said to."""
-    borders = [t for start, end, _ in reference for t in (start, end)]
-    cuts = {t for start, end, _ in (*reference, *hypothesis) for t in (start, end)}
-    cuts |= {t + d for t in borders for d in (-collar, collar)}
-    found: list[_Cell] = []
-    ordered = sorted(cuts)
-    for a, b in itertools.pairwise(ordered):
-        middle = (a + b) / 2
-        if b - a < 1e-9 or (collar and any(abs(middle - t) < collar for t in borders)):
+def _cells(reference: Sequence[Stretch], hypothesis: Sequence[Stretch], collar: float) -> _Cells:
+    """The recording divided by who speaks, without the collars."""
+    changes: list[tuple[float, int, str, int]] = []  # when, whose list (0 true, 1 found, 2 collar), who, begins or ends
+    for side, stretches in enumerate((reference, hypothesis)):
+        for start, end, who in stretches:
+            if end > start:
+                changes += [(start, side, who, 1), (end, side, who, -1)]
+    if collar:
+        borders = [moment for moment, side, _, _ in changes if side == 0]
+        changes += [(t + sign * collar, 2, "", -sign) for t in borders for sign in (-1, 1)]
+    changes.sort()
+    active: tuple[Counter[str], Counter[str], Counter[str]] = (Counter(), Counter(), Counter())
+    found: _Cells = {}
+    for (moment, side, who, step), (following, *_) in itertools.pairwise([*changes, (math.inf, 0, "", 0)]):
+        active[side][who] += step
+        if following - moment < 1e-9 or active[2][""] > 0:
             continue
-        true = frozenset(k for start, end, k in reference if start <= middle < end)
-        said = frozenset(k for start, end, k in hypothesis if start <= middle < end)
-        if true or said:
-            found.append((b - a, true, said))
+        cell = (frozenset(+active[0]), frozenset(+active[1]))
+        if cell != (frozenset(), frozenset()):
+            found[cell] = found.get(cell, 0.0) + following - moment
     return found
 
 
-def _mapping(cells: Sequence[_Cell]) -> dict[str, str]:
+def _mapping(cells: _Cells) -> dict[str, str]:
     """Found speaker → true speaker, one to one, with the most seconds together."""
     together: dict[tuple[str, str], float] = {}
-    for seconds, true, said in cells:
+    for (true, said), seconds in cells.items():
         for a in said:
             for b in true:
                 together[a, b] = together.get((a, b), 0.0) + seconds
@@ -159,4 +142,6 @@ def _mapping(cells: Sequence[_Cell]) -> dict[str, str]:
 
 
 def _spoken(words: Sequence[Mapping[str, Any]]) -> list[_Spoken]:
-    return [_Spoken(text, w["start"], w["speaker"]) for w in words for text in normalized(w["word"])]
+    """Words as they are compared, in the order in which they begin."""
+    ordered = sorted(words, key=lambda w: float(w["start"]))
+    return [_Spoken(text, w["start"], w["speaker"]) for w in ordered for text in normalized(w["word"])]

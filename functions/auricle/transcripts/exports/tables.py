@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import csv as library
 import io
-import re
 
 from auricle.transcripts.exports.context import ExportContext
 from auricle.transcripts.model import Transcript
 
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
-"""What makes spreadsheets compute instead of show; such cells get an apostrophe."""
+FORMULA = tuple("=+-@\t\r\n＝＋－＠")
+"""What makes spreadsheets compute instead of show (OWASP); such cells get an apostrophe."""
 
 
 def csv(transcript: Transcript, context: ExportContext) -> str:
@@ -25,12 +24,12 @@ def csv(transcript: Transcript, context: ExportContext) -> str:
 
 
 def rttm(transcript: Transcript, context: ExportContext) -> str:
-    """A SPEAKER line per segment whose speaker is known."""
-    name = re.sub(r"\s+", "_", context.title.strip()) or "recording"
+    """A SPEAKER line per segment whose speaker is known; the file's name without blanks is the recording's id."""
+    name = "_".join(context.title.split()) or "recording"
     lines = [
         f"SPEAKER {name} 1 {segment.start:.3f} {segment.end - segment.start:.3f} <NA> <NA> {segment.speaker} <NA> <NA>"
         for segment in transcript.segments
-        if segment.speaker is not None
+        if segment.speaker is not None and segment.end > segment.start
     ]
     return "".join(line + "\n" for line in lines)
 
