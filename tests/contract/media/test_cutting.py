@@ -77,6 +77,11 @@ def test_silence_ends_just_before_the_next_words_or_after_ten_minutes() -> None:
     assert cut_silence(0, [], 601 * SECOND, reach) == 600 * SECOND
 
 
+def test_a_stretch_that_is_all_crumbs_keeps_its_longer_side() -> None:
+    assert part([(0, 2020)], 1120) == ([(0, 1120)], [])
+    assert part([(160, 1800)], 320) == ([], [(320, 1800)])
+
+
 @settings(deadline=None)
 @given(talk=talks, cut=st.integers(0, 12_000).map(lambda place: place * GRID))
 def test_parting_loses_no_speech_but_crumbs(talk: list[Stretch], cut: int) -> None:

@@ -74,13 +74,19 @@ def cut_speech(start: int, speech: Sequence[Stretch], reach: Reach, quietest: Qu
 
 
 def part(speech: Sequence[Stretch], cut: int) -> tuple[list[Stretch], list[Stretch]]:
-    """Speech before and after `cut`; a stretch that spans it becomes two, less what would be only a crumb of it."""
+    """Speech before and after `cut`; a stretch that spans it becomes two, less what would be only a crumb of it.
+
+    Of a stretch so short that both sides would be crumbs, the longer side stays.
+    """
     before = [stretch for stretch in speech if stretch[1] <= cut]
     after = [stretch for stretch in speech if stretch[0] >= cut]
     for begin, end in speech:
-        if begin < cut < end and cut - begin >= _CRUMB:
+        if not begin < cut < end:
+            continue
+        least = min(_CRUMB, max(cut - begin, end - cut))
+        if cut - begin >= least:
             before.append((begin, cut))
-        if begin < cut < end and end - cut >= _CRUMB:
+        if end - cut >= least:
             after.insert(0, (cut, end))
     return before, after
 
