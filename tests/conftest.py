@@ -6,14 +6,26 @@ import os
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from builders.postgres_server import Server, running
 
 # The same examples every time, so that a red test means a change. HYPOTHESIS_PROFILE=explore looks for new ones.
-settings.register_profile("same", derandomize=True)
+settings.register_profile(
+    "same", derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)  # a busy machine is no finding
 settings.register_profile("explore", print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
+
+
+LONGEST = ("test_one_process", "test_permission_table", "test_host", "test_planted_faults", "test_imports", "test_limits")
+"""Files that take minutes. They begin first: two workers share the tests file by file, and neither shall wait for the other."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Longest first."""
+    place = {name: number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: place.get(item.path.stem, len(LONGEST)))
 
 
 @pytest.fixture(scope="session")

@@ -21,6 +21,8 @@ class Rejected(AuricleError):
         """`detail` says what is wrong and what to do; `extra` members are added to the problem document."""
         super().__init__(detail)
         self.extra = extra
+        self.why: str | None = None
+        """In a word, for the audit trail alone."""
 
 
 class Unauthenticated(Rejected):
@@ -51,6 +53,20 @@ class Conflict(Rejected):
     title = "Conflict"
 
 
+class Outdated(Rejected):
+    """The caller changes a thing that is not as they have seen it any more (RFC 9110, 13.1.1)."""
+
+    status = 412
+    title = "Changed meanwhile"
+
+
+class Missing(Rejected):
+    """The caller must say which state of the thing they change (RFC 6585, 3)."""
+
+    status = 428
+    title = "Say what you change"
+
+
 class TooLarge(Rejected):
     """More bytes than are allowed."""
 
@@ -78,6 +94,15 @@ class Retryable(AuricleError):
     def __init__(self, detail: str, /, *, delay: float = 5.0) -> None:
         super().__init__(detail)
         self.delay = delay
+
+
+class Suspended(AuricleError):
+    """This deployment answers nobody until its administrator lets it. Nothing is lost, and nothing is worth trying before."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This vault is suspended. Its administrator can say why, and for how long; nothing that is in it is lost."
+        )
 
 
 class Permanent(AuricleError):

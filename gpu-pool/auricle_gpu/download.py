@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import msgspec
 import urllib3
 from urllib3.exceptions import HTTPError
 from urllib3.response import BaseHTTPResponse
@@ -19,6 +20,17 @@ TRIES = 5
 """Tries in a row that bring no byte; any progress starts the count anew."""
 
 
+class Advice(msgspec.Struct, frozen=True):
+    """What a person does when a server refuses, as sentences: who they are (401, 403), or anything else."""
+
+    refused: str
+    missing: str
+
+
+class _Broke(Exception):
+    """The connection, or a server that is in trouble: trying again may help."""
+
+
 def fetch(
     url: str,
     target: Path,
@@ -27,18 +39,23 @@ def fetch(
     *,
     headers: Mapping[str, str] | None = None,
     pause: float = 1.0,
+    advice: Advice,
 ) -> None:
     """Fill `target` with the `size` bytes behind `url` and fsync it; what `target` holds already is not fetched again.
 
     `progress` hears how many bytes are there. `pause` seconds (doubling) lie between tries. Raises `Permanent` when the
-    server refuses, `Retryable` when it is away: calling again goes on from there.
+    server refuses (with `advice`), `Retryable` when it is away: calling again goes on from there. The disk's own errors
+    (`OSError`) are not tried again.
     """
     pool = urllib3.PoolManager(timeout=urllib3.Timeout(connect=10, read=60))
     failures = 0
+    if size == 0:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.touch()
     while (there := _size(target)) < size:
         try:
-            _one_try(pool, url, target, size, progress, headers or {})
-        except (HTTPError, OSError) as error:
+            _one_try(pool, url, target, size, progress, headers or {}, advice)
+        except (HTTPError, _Broke) as error:
             if _size(target) > there:
                 failures = 0
             failures += 1
@@ -58,7 +75,13 @@ def _size(path: Path) -> int:
 
 
 def _one_try(
-    pool: urllib3.PoolManager, url: str, target: Path, size: int, progress: Callable[[int], None], headers: Mapping[str, str]
+    pool: urllib3.PoolManager,
+    url: str,
+    target: Path,
+    size: int,
+    progress: Callable[[int], None],
+    headers: Mapping[str, str],
+    advice: Advice,
 ) -> None:
     there = _size(target)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -68,9 +91,10 @@ def _one_try(
     )
     try:
         if answer.status >= 500 or answer.status == 429:
-            raise OSError(f"the server answered {answer.status}")
+            raise _Broke(f"the server answered {answer.status}")
         if answer.status not in (200, 206):
-            raise Permanent(f"The server refuses {target.name} (HTTP {answer.status}). {_advice(answer.status)}")
+            advised = advice.refused if answer.status in (401, 403) else advice.missing
+            raise Permanent(f"The server refuses {target.name} (HTTP {answer.status}). {advised}")
         goes_on = answer.status == 206 and answer.headers.get("Content-Range", "").startswith(f"bytes {there}-")
         _receive(answer, target, there if goes_on else 0, size, progress)
     finally:
@@ -87,10 +111,4 @@ def _receive(answer: BaseHTTPResponse, target: Path, there: int, size: int, prog
             if there > size:
                 return
     if there < size:
-        raise OSError("the connection closed early")
-
-
-def _advice(status: int) -> str:
-    if status in (401, 403):
-        return "It asks who you are: accept the model's terms on the hub and run `hf auth login`."
-    return "Check the model's repo and revision in models.toml."
+        raise _Broke("the connection closed early")

@@ -5,14 +5,10 @@ A model is a folder: one of the demo models in this package, or `models_dir/NAME
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
-import re
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from enum import StrEnum
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +16,12 @@ import msgspec
 
 from auricle.adapters.speech.faster_whisper import Decoding
 from auricle.adapters.speech.onnx_voices import VoiceRules
-from auricle.errors import Invalid, NotFound, Permanent
+from auricle.errors import NotFound, Permanent
+from auricle_gpu.manifest import NAME, OK, PARTIAL, Manifest, ModelFile, checked, describe, differs, manifest_of, write_manifest
 
 HERE = Path(__file__).parent
 CATALOGUE = HERE / "models.toml"
 DEMO = HERE / "demo"
-OK = ".ok"
-"""The file in a model's folder that lists its verified files. A folder without it was put there by hand."""
-PARTIAL = ".partial"
-NAME = re.compile(r"^[a-z0-9][a-z0-9._-]{0,79}$")
 WEIGHTS_TO_MEMORY = 4
 
 
@@ -61,14 +54,6 @@ class Run(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     compute_type: ComputeType = ComputeType()
     decoding: Decoding = Decoding()
     rules: VoiceRules = VoiceRules()
-
-
-class ModelFile(msgspec.Struct, frozen=True, kw_only=True):
-    """One file of a model: `path` inside its folder, `size` in bytes, `sha256` in hex (empty: nobody knows it yet)."""
-
-    path: str
-    size: int
-    sha256: str = ""
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -113,14 +98,6 @@ class Listed(msgspec.Struct, frozen=True, kw_only=True):
     size: int
     about: str
     license: str
-
-
-class Manifest(msgspec.Struct, frozen=True, kw_only=True):
-    """The `.ok` file: what was verified, and where it came from."""
-
-    name: str
-    source: str
-    files: tuple[ModelFile, ...]
 
 
 class Verification(msgspec.Struct, frozen=True, kw_only=True):
@@ -219,52 +196,44 @@ def verify(name: str, models_dir: Path | None, progress: Callable[[float], None]
         if wrong:
             raise Permanent(f"The model {name} is damaged: {file.path} {wrong}. Run `auricle models pull {name}` again.")
     if not (entry and entry.builtin) and manifest is None:
-        source = f"{entry.repo}@{entry.revision}" if entry and entry.repo else "by hand"
-        write_manifest(model.path, Manifest(name=name, source=source, files=found))
+        source, revision = (entry.repo, entry.revision) if entry and entry.repo else ("by hand", "")
+        write_manifest(model.path, Manifest(model=name, revision=revision, source=source, files=found))
     return Verification(name=name, files=found, first_use=not expected)
 
 
-def differs(expected: ModelFile, actual: ModelFile) -> str:
-    """How a file is not what it should be, as the end of a sentence; empty when it is right."""
-    if actual.size != expected.size:
-        return f"has {actual.size} bytes instead of {expected.size}"
-    if expected.sha256 and actual.sha256 != expected.sha256:
-        return "has another sha256"
-    return ""
+def require_verified(name: str, models_dir: Path | None, *, digests: bool = False) -> Model:
+    """The model for those who take nothing on trust: built in, or a folder whose `.ok` names exactly what is there.
+
+    Sizes are always compared; with `digests` every file is read too (once per process and file as it is on disk). Raises
+    `NotFound` or `Permanent` with what to do.
+    """
+    model = resolve(name, models_dir)
+    manifest = manifest_of(model.path)
+    entry = catalogue().get(name)
+    if manifest is None and not (entry and entry.builtin):
+        raise Permanent(
+            f"The model {name} was never verified: its folder has no {OK}. Run `auricle models verify {name}` where the folder "
+            f"can be written, or `auricle models pull {name}`."
+        )
+    if manifest is not None and manifest.model != name:
+        raise Permanent(f"The folder {name} holds the model {manifest.model}: run `auricle models pull {name}` again.")
+    expected = manifest.files if manifest else entry.files if entry else ()
+    for file in expected if digests else ():
+        wrong = differs(file, _described_once(model.path / file.path, file.path))
+        if wrong:
+            raise Permanent(f"The model {name} is damaged: {file.path} {wrong}. Run `auricle models pull {name}` again.")
+    return model
 
 
-def describe(path: Path, name: str) -> ModelFile:
-    """Size and digest of one file on disk."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(2**20):
-            digest.update(block)
-    return ModelFile(path=name, size=path.stat().st_size, sha256=digest.hexdigest())
+def _described_once(path: Path, name: str) -> ModelFile:
+    """`describe`, remembered as long as the file on disk stays the same."""
+    seen = path.stat()
+    return _described_as(path, name, seen.st_ino, seen.st_size, seen.st_mtime_ns)
 
 
-def manifest_of(folder: Path) -> Manifest | None:
-    """The folder's `.ok`, if it has a readable one."""
-    try:
-        return msgspec.json.decode((folder / OK).read_bytes(), type=Manifest)
-    except (OSError, msgspec.DecodeError):
-        return None
-
-
-def write_manifest(folder: Path, manifest: Manifest) -> None:
-    """Write `.ok`, whole or not at all."""
-    temporary = folder / f"{OK}.new"
-    with temporary.open("w") as file:
-        json.dump(msgspec.to_builtins(manifest), file, indent=1)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(folder / OK)
-
-
-def checked(name: str) -> str:
-    """`name` when it can be a folder's name; `Invalid` for anything that could lead elsewhere."""
-    if not NAME.match(name):
-        raise Invalid(f"“{name[:80]}” is no name of a model: use small letters, digits, dots and dashes.")
-    return name
+@lru_cache(maxsize=256)
+def _described_as(path: Path, name: str, inode: int, size: int, mtime_ns: int) -> ModelFile:
+    return describe(path, name)
 
 
 def _folder(name: str, models_dir: Path | None) -> Path | None:

@@ -26,7 +26,7 @@ from auricle.ports.speech import (
 )
 from auricle_gpu.batching import ShrinkingBatches, give_back_memory, is_out_of_memory
 from auricle_gpu.budget import Device, chosen, memory_budget
-from auricle_gpu.models import Kind, Model, resolve
+from auricle_gpu.models import Kind, Model, require_verified, resolve
 
 PATIENCE = 600.0
 """Seconds that a caller waits for memory that others are using before it is told to come back."""
@@ -42,6 +42,12 @@ class SpeechSettings(msgspec.Struct, frozen=True, kw_only=True):
     """CPU threads per model; 0: all cores."""
     memory_budget_bytes: int | None = None
     """Device memory for warm models; None: a share of what is free."""
+    pinned: str = ""
+    """The only model that this process serves; empty: any."""
+    verified_only: bool = False
+    """Refuse folders that nobody verified (no `.ok`)."""
+    digests: bool = False
+    """Verifying a model before its first use reads every byte, instead of comparing sizes."""
 
 
 class Placement(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,9 +92,9 @@ class Pool:
         return _PooledDiarizer(self, self._resolved(name, (Kind.VOICES, Kind.PYANNOTE), "voices"))
 
     def warm_up(self, names: Sequence[str]) -> None:
-        """Load these models now, so that the first piece of work does not wait."""
+        """Load these models now, so that the first piece of work does not wait. Raises what is wrong with them."""
         for name in names:
-            with self.lease(resolve(name, self._settings.models_dir)):
+            with self.lease(self._found(name)):
                 pass
 
     def warm(self) -> tuple[str, ...]:
@@ -202,10 +208,21 @@ class Pool:
             return self._place
 
     def _resolved(self, name: str, kinds: tuple[Kind, ...], what: str) -> Model:
-        model = resolve(name, self._settings.models_dir)
+        if self._settings.pinned and name != self._settings.pinned:
+            raise Invalid(
+                f"This function serves the model {self._settings.pinned} and was sent work for {name}: "
+                f"its Trigger must filter on model: {self._settings.pinned}."
+            )
+        model = self._found(name)
         if model.kind not in kinds:
             raise Invalid(f"The model {name} does not hear {what}: choose one of kind {' or '.join(kinds)}.")
         return model
+
+    def _found(self, name: str) -> Model:
+        """The model's folder, looked at as strictly as this deployment wants."""
+        if self._settings.verified_only:
+            return require_verified(name, self._settings.models_dir, digests=self._settings.digests)
+        return resolve(name, self._settings.models_dir)
 
 
 class _PooledTranscriber:

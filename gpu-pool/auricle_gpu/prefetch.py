@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from auricle.errors import AuricleError
 from auricle_gpu.models import Model, State, list_models, resolve, verify
-from auricle_gpu.pulling import Hub, pull
+from auricle_gpu.pulling import pull
+from auricle_gpu.sources.hub import Hub
 
 
 def prefetch(
@@ -28,3 +31,29 @@ def prefetch(
         verify(name, models_dir, tell)
         ready.append(resolve(name, models_dir))
     return ready
+
+
+def main(arguments: Sequence[str]) -> int:
+    """`python -m auricle_gpu.prefetch FOLDER NAME…`: for jobs that fill a volume; the last line says what is there."""
+    if len(arguments) < 2:
+        sys.stderr.write("Say the folder and at least one model: python -m auricle_gpu.prefetch /models whisper-small\n")
+        return 2
+    told: dict[str, int] = {}
+
+    def progress(name: str, fraction: float) -> None:
+        if (tenth := int(fraction * 10)) != told.get(name):
+            told[name] = tenth
+            sys.stdout.write(f"{name}: {tenth * 10} %\n")
+            sys.stdout.flush()
+
+    try:
+        ready = prefetch(arguments[1:], Path(arguments[0]), progress)
+    except AuricleError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    sys.stdout.write(f"ready: {', '.join(model.name for model in ready)}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

@@ -40,7 +40,7 @@ def main() -> None:
         bare.write_text(HELLO)
         hello, hello_mb = started(bare, {}, "/")
         figure("bare hello", hello, "s", note=f"median of {ROUNDS}, PSS {hello_mb:.0f} MB")
-        for name in rooms.functions_of(Image.API):
+        for name in (*rooms.functions_of(Image.API), *rooms.functions_of(Image.IDENTITY)):
             seconds, megabytes = started(
                 ROOT / "functions" / "main.py", {"AURICLE_FUNCTION": name, "EVENT_KEY": "00" * 32}, "/readyz"
             )

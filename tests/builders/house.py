@@ -13,8 +13,10 @@ import threading
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import flask
 from werkzeug.serving import make_server
@@ -26,14 +28,19 @@ from auricle.contract.event import Envelope
 from auricle.contract.function import registry
 from auricle.errors import Retryable
 from auricle.ports.blobs import BlobStore
+from auricle.ports.mail import Mail
 from auricle.runtime.bind import Bound
+from auricle.runtime.clientheaders import Certificate, Client, ClientHeaders
 from auricle.runtime.cloudevent import binary, envelope_of
 from auricle.runtime.database import migrate
 from auricle.runtime.local.blobserver import serve
+from auricle.runtime.local.identity import LocalIdentity
 from auricle.runtime.settings import Settings
+from builders.mail import MemoryMail
 
 MOST_DELIVERIES = 20_000
 TRIES = 4
+GATEWAY_KEY = "55" * 32
 
 
 class Queue:
@@ -68,12 +75,16 @@ class Queue:
 class House:
     """Everything, and a way to ask and to let time pass."""
 
-    def __init__(self, bound: Bound, queue: Queue, token: str, url: str) -> None:
+    def __init__(self, bound: Bound, queue: Queue, token: str, url: str, mail: MemoryMail | None = None) -> None:
         self.bound = bound
         self.queue = queue
         self.token = token
         self.url = url
+        self.mail = mail or MemoryMail()
         self.dropped: list[tuple[str, Envelope]] = []
+        self.address, self.host = "", "127.0.0.1:8787"
+        self.certificate: Certificate | None = None
+        self._signs = ClientHeaders(GATEWAY_KEY)
         self._app = flask.Flask("house")
 
     def ask(self, method: str, path: str, body: Any = None, status: int | None = None, **headers: str) -> Any:
@@ -87,12 +98,31 @@ class House:
         return json.loads(text) if text and "json" in (answer.content_type or "") else text
 
     def raw(self, method: str, path: str, body: Any = None, **headers: str) -> flask.Response:
-        """An API call as the owner; the answer."""
-        data = json.dumps(body).encode() if body is not None else None
+        """An API call as the owner; the answer. `body` is sent as JSON, bytes as the form that they are."""
+        form = isinstance(body, bytes)
+        data = body if form else json.dumps(body).encode() if body is not None else None
         sent = {"Authorization": f"Bearer {self.token}", **{k.replace("_", "-"): v for k, v in headers.items()}}
-        kind = {"content_type": "application/json"} if data is not None else {}
+        sent |= self._gateway(method, path)
+        media = "application/x-www-form-urlencoded" if form else "application/json"
+        kind = {"content_type": media} if data is not None else {}
         builder = EnvironBuilder(method=method, path=path, data=data, headers=sent, **kind)  # type: ignore[arg-type]
         return self._serve(builder)
+
+    def _gateway(self, method: str, path: str) -> dict[str, str]:
+        """What the gateway says of who asks; nothing while `address` is empty."""
+        if not self.address:
+            return {}
+        client = Client(address=self.address, host=self.host, scheme="http", certificate=self.certificate)
+        return self._signs.signed(client, method, unquote(path.partition("?")[0]).encode())
+
+    @contextmanager
+    def coming_from(self, address: str) -> Iterator[House]:
+        """As somebody at `address` (the gateway vouches for it), until the block ends."""
+        before, self.address = self.address, address
+        try:
+            yield self
+        finally:
+            self.address = before
 
     def settle(self, most: int = MOST_DELIVERIES) -> int:
         """Deliver until nothing is left (or `most` deliveries were made); returns how many were made."""
@@ -162,18 +192,27 @@ class House:
 
 @contextmanager
 def house(database_url: str, *, chaos: int | None = None, **settings: Any) -> Iterator[House]:
-    """A house on `database_url` (which is migrated), with a folder and a blob server of its own."""
+    """A house on `database_url` (which is migrated), with a folder and a blob server of its own.
+
+    Its letters go to `mail`, unless it is told of a mail server.
+    """
     migrate(database_url)
     with tempfile.TemporaryDirectory(prefix="auricle-house-") as folder:
+        local = LocalIdentity(Path(folder))
+        local.prepare(datetime.now(UTC) - timedelta(minutes=1))
         app = flask.Flask("blobs")
         server = make_server("127.0.0.1", 0, app, threaded=True)
         url = f"http://127.0.0.1:{server.port}"
         chosen = Settings(
-            auricle_function="*api,*media,*speech",
+            auricle_function="*api,*identity,*media,*speech",
             database_url=database_url,
             database_pool=6,
             broker_url="http://127.0.0.1:9/none",
             event_key="22" * 32,
+            ephemeral_key="44" * 32,
+            **local.settings,
+            sealing_keys="66" * 32,
+            gateway_key=GATEWAY_KEY,
             data_dir=folder,
             blobs_key="33" * 32,
             blobs_public_url=url,
@@ -185,6 +224,9 @@ def house(database_url: str, *, chaos: int | None = None, **settings: Any) -> It
         bound = Bound(chosen)
         queue = Queue(random.Random(chaos) if chaos is not None else None)
         bound.wiring.__dict__["sink"] = queue
+        mail = MemoryMail()
+        if not chosen.smtp_host:
+            bound.wiring.__dict__.setdefault("_ports", {})[Mail] = mail
         blobs = bound.wiring.provide(BlobStore)
         app.add_url_rule(
             "/blobs/<path:key>", view_func=lambda key: serve(flask.request, blobs), methods=["GET", "PUT", "HEAD", "OPTIONS"]
@@ -194,7 +236,7 @@ def house(database_url: str, *, chaos: int | None = None, **settings: Any) -> It
         with bound.wiring.database.work() as db:
             _, token = create_owner(TokenStore(db))
         try:
-            yield House(bound, queue, token, url)
+            yield House(bound, queue, token, url, mail)
         finally:
             server.shutdown()
             thread.join()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from uuid import uuid4
 
@@ -12,6 +13,7 @@ from sqlalchemy import Connection, Engine
 from auricle.access.model import Principal, PrincipalId
 from auricle.access.store import TokenStore
 from auricle.adapters.blobs.filesystem import FilesystemBlobs
+from auricle.admin.audit.trail import SYSTEM, Facts, Trail
 from auricle.contract.event import Envelope, Fact
 from auricle.files.store import FileStore
 from auricle.notifications.store import EventLogStore
@@ -62,6 +64,16 @@ def files(db: Connection) -> FileStore:
 @pytest.fixture
 def log(db: Connection) -> EventLogStore:
     return EventLogStore(db)
+
+
+def trail_within(db: Connection) -> Trail:
+    """The audit trail as a timer writes it."""
+    return Trail(Facts(function="timers"), lambda: datetime.now(UTC), str, db, SYSTEM)
+
+
+@pytest.fixture
+def trail(db: Connection) -> Trail:
+    return trail_within(db)
 
 
 @pytest.fixture

@@ -220,6 +220,7 @@ def _user(server: S3Server, folder: Path) -> None:
     keys = (f"--access-key={server.access_key}", f"--secret-key={server.secret_key}")
     made = _run(folder, "radosgw-admin", "-n", "client.rgw", "user", "create", "--uid=tests", "--display-name=tests", *keys)
     assert json.loads(made)["user_id"] == "tests"
+    _run(folder, "radosgw-admin", "-n", "client.rgw", "caps", "add", "--uid=tests", "--caps=users=*;buckets=*")
 
 
 def _child(server: S3Server, folder: Path, program: str, *arguments: str) -> None:

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from auricle.errors import Invalid, NotFound, Permanent
-from auricle_gpu.models import CATALOGUE, DEMO, OK, Kind, State, catalogue, list_models, manifest_of, resolve, verify
+from auricle_gpu.manifest import OK, manifest_of
+from auricle_gpu.models import CATALOGUE, DEMO, Kind, State, catalogue, list_models, resolve, verify
 
 BUILTIN = [name for name, entry in catalogue().items() if entry.builtin]
 

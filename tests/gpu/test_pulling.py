@@ -19,9 +19,11 @@ import pytest
 
 from auricle.errors import Conflict, Invalid, NotFound, Permanent, Retryable
 from auricle_gpu import models, pulling
-from auricle_gpu.models import DEMO, OK, Entry, ModelFile, State, catalogue, list_models, resolve, verify
+from auricle_gpu.manifest import OK, ModelFile
+from auricle_gpu.models import DEMO, Entry, State, catalogue, list_models, resolve, verify
 from auricle_gpu.prefetch import prefetch
-from auricle_gpu.pulling import HuggingFace, Pulled, pull
+from auricle_gpu.pulling import Pulled, pull
+from auricle_gpu.sources.hub import HuggingFace
 from gpu.model_hub import COMMIT, ModelHub, model_hub
 
 NAME = "whisper-small"
@@ -106,7 +108,8 @@ def test_a_killed_pull_goes_on_where_it_was_killed(hub: ModelHub, tmp_path: Path
     script = textwrap.dedent(
         f"""
         from pathlib import Path
-        from auricle_gpu.pulling import HuggingFace, pull
+        from auricle_gpu.pulling import pull
+        from auricle_gpu.sources.hub import HuggingFace
         pull({NAME!r}, Path({str(tmp_path)!r}), lambda _: None, HuggingFace({hub.url!r}))
         """
     )

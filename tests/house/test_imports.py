@@ -18,22 +18,26 @@ ALLOWANCE = 1.05
 """A function may grow by so much before somebody has to look (python tests/house/test_imports.py records anew)."""
 FUNCTIONS = (*rooms.ROUTES, *rooms.STAGES, rooms.TIMER_FUNCTION)
 
+HEAVY = (
+    "av",
+    "numpy",
+    "faster_whisper",
+    "ctranslate2",
+    "onnxruntime",
+    "scipy",
+    "torch",
+    "rich",
+    "waitress",
+    "boto3",
+    "auricle_gpu",
+)
+PROVING = ("argon2", "joserfc", "webauthn", "pyotp", "segno", "ldap3", "authlib")
+"""What only functions that prove who somebody is are given: whoever checks a token needs none of it."""
 FOREIGN: dict[Image, tuple[str, ...]] = {
-    Image.API: (
-        "av",
-        "numpy",
-        "faster_whisper",
-        "ctranslate2",
-        "onnxruntime",
-        "scipy",
-        "torch",
-        "rich",
-        "waitress",
-        "boto3",
-        "auricle_gpu",
-    ),
-    Image.MEDIA: ("scipy", "torch", "rich", "waitress", "boto3", "auricle_gpu", "ctranslate2"),
-    Image.SPEECH: ("sqlalchemy", "pg8000", "alembic", "rich", "waitress", "boto3", "torch"),
+    Image.API: (*HEAVY, *PROVING),
+    Image.IDENTITY: HEAVY,
+    Image.MEDIA: ("scipy", "torch", "rich", "waitress", "boto3", "auricle_gpu", "ctranslate2", *PROVING),
+    Image.SPEECH: ("sqlalchemy", "pg8000", "alembic", "rich", "waitress", "boto3", "torch", *PROVING),
 }
 """Packages that are not in an image; importing one is refused while the function is loaded."""
 
@@ -53,7 +57,7 @@ print(len(sys.modules))
 
 
 def image_of(function: str) -> Image:
-    return rooms.STAGES[function][1] if function in rooms.STAGES else Image.API
+    return rooms.image_of(function)
 
 
 def modules(function: str) -> int:

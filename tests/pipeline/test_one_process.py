@@ -230,7 +230,7 @@ def test_an_empty_file_is_refused_at_the_door(home: House) -> None:
 
 
 def test_six_hours_of_silence_with_one_sentence(home: House, tmp_path: Path) -> None:
-    file, run = put_through(home, sparse_speech(tmp_path / "night.ogg", 6.0, 1))
+    file, run = put_through(home, sparse_speech(tmp_path / "night.flac", 6.0, 1))
     assert run["state"] == "succeeded", run
     transcript = home.ask("GET", f"/api/files/{file['id']}/transcript")
     assert transcript["duration"] == pytest.approx(6 * 3600, abs=1)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from builders import s3_server
+from builders import minio_server, s3_server
+from builders.minio_server import MinioServer
 from builders.s3_server import S3Server
 
 
@@ -12,3 +13,9 @@ from builders.s3_server import S3Server
 def s3() -> S3Server:
     """A real S3 server (Ceph), the same one for the whole run."""
     return s3_server.shared()
+
+
+@pytest.fixture(scope="session")
+def minio() -> MinioServer:
+    """A real MinIO that nobody hears; skips where there is none."""
+    return minio_server.shared()

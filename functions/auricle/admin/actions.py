@@ -6,6 +6,8 @@ import hmac
 
 import msgspec
 
+from auricle.admin.audit.kinds import EventKind, SubjectKind
+from auricle.admin.audit.trail import Trail
 from auricle.admin.model import DeadLetter, DeadLetterId
 from auricle.admin.store import DeadLetterStore
 from auricle.contract.event import Envelope
@@ -15,6 +17,7 @@ from auricle.ports.bus import Bus
 from auricle.ports.keyring import Receipts
 from auricle.runs.events import RetryRequested, StepFailed
 from auricle.runs.model import RunId, StepName
+from auricle.speech.events import SpeechExpected
 
 
 class _Work(msgspec.Struct, frozen=True):
@@ -25,10 +28,13 @@ class _Work(msgspec.Struct, frozen=True):
     attempt: int
     receipt: str
     index: int = 0
+    release: int = 0
 
 
 def bury(event: Envelope, function: str, reason: str, letters: DeadLetterStore, bus: Bus, receipts: Receipts) -> None:
     """Keep `event`; when it was a piece of a run's work, tell the conductor that this attempt is lost."""
+    if event.type == SpeechExpected.TYPE:
+        return  # nobody was free to be woken; the work itself will ask again
     work = _work_of(event)
     letters.keep(uuid7(), function, event, reason, work.run_id if work else None)
     if work is None:
@@ -40,13 +46,14 @@ def bury(event: Envelope, function: str, reason: str, letters: DeadLetterStore, 
             work=work.work,
             attempt=work.attempt,
             index=work.index,
+            release=work.release,
             error=f"The {function} function did not manage it: {reason}",
             permanent=False,
         )
         bus.publish(failed, id=f"{event.id}/buried")
 
 
-def replay(id: DeadLetterId, letters: DeadLetterStore, bus: Bus) -> DeadLetter:
+def replay(id: DeadLetterId, letters: DeadLetterStore, bus: Bus, trail: Trail) -> DeadLetter:
     """Try again what a dead letter was about: through the conductor, which mints fresh URLs; stored bytes are never re-posted.
 
     An event that belongs to no run is published anew with the same content under a new id.
@@ -62,6 +69,7 @@ def replay(id: DeadLetterId, letters: DeadLetterStore, bus: Bus) -> DeadLetter:
     else:
         bus.republish(event)
     letters.replayed(id)
+    trail.record(EventKind.EVENT_REPLAYED, (SubjectKind.EVENT, id))
     found = letters.get(id)
     assert found is not None
     return found

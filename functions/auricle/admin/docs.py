@@ -36,19 +36,19 @@ START = """window.ui = SwaggerUIBundle({
 """
 
 
-@route("GET /api/openapi.json", permission=Permission.PUBLIC, function="docs")
+@route("GET /api/openapi.json", permission=Permission.DOCS, function="docs")
 def openapi_document() -> Download:
     """The OpenAPI document."""
     return Download((files("auricle") / "openapi.json").read_bytes(), "application/json")
 
 
-@route("GET /api/docs", permission=Permission.PUBLIC, function="docs")
+@route("GET /api/docs", permission=Permission.DOCS, function="docs")
 def docs_page() -> Download:
     """Pages to read and try the interface."""
     return Download(PAGE.encode(), "text/html; charset=utf-8")
 
 
-@route("GET /api/docs/{asset}", permission=Permission.PUBLIC, function="docs")
+@route("GET /api/docs/{asset}", permission=Permission.DOCS, function="docs")
 def docs_asset(asset: str) -> Download:
     """What the pages consist of."""
     if asset == "start.js":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from auricle import __version__
 from auricle.admin import actions
+from auricle.admin.audit.trail import Trail
 from auricle.admin.model import DeadLetter, DeadLetterId, Health
 from auricle.admin.store import DeadLetterStore
 from auricle.contract.choices import Permission
@@ -37,9 +38,9 @@ def get_dead_letter(dead_letter_id: DeadLetterId, letters: DeadLetterStore) -> D
 
 
 @route("POST /api/dead-letters/{dead_letter_id}/replay", permission=Permission.OPERATE, status=202)
-def replay_dead_letter(dead_letter_id: DeadLetterId, letters: DeadLetterStore, bus: Bus) -> DeadLetter:
+def replay_dead_letter(dead_letter_id: DeadLetterId, letters: DeadLetterStore, bus: Bus, trail: Trail) -> DeadLetter:
     """Try it again; what belongs to a run goes through the run's retry."""
-    return actions.replay(dead_letter_id, letters, bus)
+    return actions.replay(dead_letter_id, letters, bus, trail)
 
 
 @route("GET /health", permission=Permission.PUBLIC)

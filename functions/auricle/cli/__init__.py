@@ -21,6 +21,11 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "functions": ("functions:functions", "List the functions."),
     "models": ("models:models", "List, pull and verify speech models."),
     "tokens": ("tokens:tokens", "List, make and revoke API tokens."),
+    "keys": ("keys:keys", "Make, rotate and list the keys that sign-ins are signed with."),
+    "admin": ("admin:admin", "Make, inspect and help accounts."),
+    "audit": ("audit:audit", "List, export and verify the audit trail."),
+    "tenants": ("tenants:tenants", "List, describe, suspend and delete tenants of a cluster; rotate their secrets."),
+    "manifests": ("manifests:manifests", "Render, check and compare Kubernetes manifests."),
     "migrate": ("migrate:migrate", "Bring the database to the newest schema."),
     "bench": ("bench:bench", "Measure this machine."),
 }

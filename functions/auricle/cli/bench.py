@@ -11,6 +11,7 @@ import click
 BENCHES: dict[str, tuple[str, tuple[str, ...], str]] = {
     "hops": ("hops.py", (), "Latency of one hop through the broker; events a second."),
     "footprint": ("footprint.py", (), "First answer and memory of each function; memory of the idle host."),
+    "sign-in": ("sign_in.py", (), "What it costs to know who asks: no credential, a personal token, a signed one."),
     "pipeline": ("pipeline.py", (), "The pipeline's wall time over raw faster-whisper; two workers over one."),
     "prepare": ("prepare_memory.py", (), "Peak memory of preparing six hours; where the time goes."),
     "diarization": ("diarization.py", (), "What diarizing in chunks costs, over generated conversations."),

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Self
 from urllib.parse import urlencode, urljoin
 
+import click
 import msgspec
 import urllib3
 
@@ -15,24 +16,45 @@ TRIES = 5
 """How often a request or a part is tried while a connection fails or the server says 503."""
 
 
-class ServerError(Exception):
-    """The server refused; the message is its sentence."""
+AWAY = (502, 503)
+SUSPENDED = "urn:auricle:problem:suspended"
 
-    def __init__(self, status: int, detail: str) -> None:
-        """`status` is the HTTP status, 0 when there was no answer at all."""
+
+class ServerError(click.ClickException):
+    """The server refused; the message is its sentence, and all that a terminal shows of it."""
+
+    def __init__(self, status: int, detail: str, type: str = "") -> None:
+        """`status` is the HTTP status, 0 when there was no answer at all; `type` the problem's."""
         super().__init__(detail)
         self.status = status
+        self.suspended = type == SUSPENDED
 
 
 class Server:
     """One server and the token to use there."""
 
     def __init__(self, url: str, token: str) -> None:
-        """`url` is the server's address, `token` begins with `aur_`."""
+        """`url` is the server's address, `token` a personal or an access token."""
         self.url = url.rstrip("/") + "/"
         self._headers = {"Authorization": f"Bearer {token}"}
-        retry = urllib3.Retry(TRIES, backoff_factor=0.3, status_forcelist=(502, 503), allowed_methods=None, redirect=False)
+        retry = _Tries(
+            TRIES,
+            backoff_factor=0.3,
+            status_forcelist=AWAY,
+            allowed_methods=None,
+            redirect=False,
+            raise_on_status=False,  # the last answer has a sentence to print
+        )
         self._pool = urllib3.PoolManager(retries=retry, timeout=urllib3.Timeout(connect=5, read=60), maxsize=8)
+
+    def signed_in(self, email: str, password: str, code: Callable[[], str]) -> Server:
+        """The same server as a person: for what no token may do. `code` asks for the second factor's, where one is owed."""
+        answer = self.call("POST", "/api/session", {"email": email, "password": password})
+        if answer["answer"] == "pending":
+            if answer["enrol"]:
+                raise ServerError(403, "A second factor is required of you. Open the site and set one up first.")
+            answer = Server(self.url, answer["pending"]).call("POST", "/api/mfa/verify", {"code": code()})
+        return Server(self.url, answer["access_token"])
 
     def call(self, method: str, path: str, body: Any = None, **query: Any) -> Any:
         """A JSON call; raises `ServerError` with the server's own sentence."""
@@ -45,8 +67,21 @@ class Server:
         if answer.status == 302:
             answer = self._pool.request("GET", urljoin(self.url, answer.headers["Location"]))
             if answer.status >= 400:
-                raise ServerError(answer.status, _sentence(answer))
+                raise _refused(answer)
         return bytes(answer.data)
+
+    def stream(self, path: str, **query: Any) -> Iterator[bytes]:
+        """The bytes of an answer of any length, as they come."""
+        asked = {k: v for k, v in query.items() if v is not None}
+        url = urljoin(self.url, path.lstrip("/")) + (f"?{urlencode(asked)}" if asked else "")
+        try:
+            answer = self._pool.request("GET", url, headers=self._headers, preload_content=False)
+            if answer.status >= 400:
+                answer.read(cache_content=True)
+                raise _refused(answer)
+            yield from answer.stream(2**16)
+        except urllib3.exceptions.HTTPError as error:
+            raise ServerError(0, "The answer broke off. Ask again.") from error
 
     def _request(self, method: str, path: str, body: Any, query: Mapping[str, Any]) -> urllib3.BaseHTTPResponse:
         asked = {k: v for k, v in query.items() if v is not None}
@@ -63,7 +98,7 @@ class Server:
         except urllib3.exceptions.HTTPError as error:
             raise ServerError(0, f"No answer from {self.url}. Is it running? `auricle up` starts one.") from error
         if answer.status >= 400:
-            raise ServerError(answer.status, _sentence(answer))
+            raise _refused(answer)
         return answer
 
     def pages(self, path: str, **query: Any) -> Iterator[dict[str, Any]]:
@@ -76,7 +111,7 @@ class Server:
             if cursor is None:
                 return
 
-    def events(self, last_id: str | None = None) -> Iterator[tuple[str, str, Any]]:
+    def events(self, last_id: str | None = None) -> Generator[tuple[str, str, Any], None, None]:
         """(id, type, data) of what happens, for ever; a broken line is taken up where it broke."""
         while True:
             headers = {**self._headers, "Accept": "text/event-stream"}
@@ -84,12 +119,18 @@ class Server:
                 headers["Last-Event-ID"] = last_id
             url = urljoin(self.url, "api/events")
             try:
-                answer = self._pool.request("GET", url, headers=headers, preload_content=False, timeout=urllib3.Timeout(5, 60))
+                patience = urllib3.Timeout(connect=5, read=60)
+                answer = self._pool.request("GET", url, headers=headers, preload_content=False, timeout=patience)
                 if answer.status != 200:
-                    answer.read()
-                    raise ServerError(answer.status, _sentence(answer))
-                for last_id, kind, data in _parsed(answer):
-                    yield last_id, kind, data
+                    answer.read(cache_content=True)
+                    if answer.status in AWAY and _problem(answer).get("type") != SUSPENDED:
+                        continue
+                    raise _refused(answer)
+                try:
+                    for last_id, kind, data in _parsed(answer):
+                        yield last_id, kind, data
+                finally:
+                    answer.close()  # whoever has heard enough keeps no function awake
             except urllib3.exceptions.HTTPError:
                 continue
 
@@ -121,7 +162,7 @@ class Server:
         except urllib3.exceptions.HTTPError as error:
             raise ServerError(0, "The upload broke off and could not be resumed. Try again.") from error
         if answer.status >= 300:
-            raise ServerError(answer.status, _sentence(answer))
+            raise _refused(answer)
 
 
 def _parsed(answer: urllib3.BaseHTTPResponse) -> Iterator[tuple[str, str, Any]]:
@@ -141,8 +182,34 @@ def _parsed(answer: urllib3.BaseHTTPResponse) -> Iterator[tuple[str, str, Any]]:
                 fields[name] = value
 
 
-def _sentence(answer: urllib3.BaseHTTPResponse) -> str:
+class _Tries(urllib3.Retry):
+    """As often as it says, but for a deployment that is suspended: it will not be there in a moment."""
+
+    def increment(
+        self,
+        method: str | None = None,
+        url: str | None = None,
+        response: urllib3.BaseHTTPResponse | None = None,
+        error: Exception | None = None,
+        _pool: Any = None,
+        _stacktrace: Any = None,
+    ) -> Self:
+        """Raises the library's error when there is no other try."""
+        if response is not None and _problem(response).get("type") == SUSPENDED:
+            raise urllib3.exceptions.MaxRetryError(_pool, url or "")
+        return super().increment(method, url, response, error, _pool, _stacktrace)
+
+
+def _problem(answer: urllib3.BaseHTTPResponse) -> dict[str, Any]:
+    """The problem document that the server answered, if it is one."""
     try:
-        return str(msgspec.json.decode(answer.data)["detail"])
-    except (msgspec.DecodeError, KeyError, TypeError):
-        return f"The server answered {answer.status} {answer.reason or ''}.".replace(" .", ".")
+        return msgspec.json.decode(answer.data, type=dict[str, Any])
+    except msgspec.DecodeError:
+        return {}
+
+
+def _refused(answer: urllib3.BaseHTTPResponse) -> ServerError:
+    """The server's own sentence."""
+    problem = _problem(answer)
+    status = f"The server answered {answer.status} {answer.reason or ''}.".replace(" .", ".")
+    return ServerError(answer.status, str(problem.get("detail", status)), str(problem.get("type", "")))

@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
-from auricle.cli.client import Server, ServerError
+from auricle.cli.client import AWAY, Server, ServerError
 
 POLL_SECONDS = 0.3
 OVER = ("succeeded", "failed", "cancelled")
@@ -43,6 +43,8 @@ class Bars:
         """Set the bars of all steps of `run`."""
         for step in run["steps"]:
             note = {"succeeded": "done", "failed": "failed", "skipped": "nothing to do", "waiting": ""}.get(step["state"], "")
+            if step.get("waiting_for"):
+                note = f"waits for a free {step['waiting_for'].replace('gpu', 'GPU')}"
             full = step["state"] in ("succeeded", "skipped")
             self.show(step["name"], 1.0 if full else step["progress"], note)
 
@@ -79,7 +81,7 @@ def follow(server: Server, run_id: str, shown: Bars) -> dict[str, Any]:
         try:
             run = dict(server.call("GET", f"/api/runs/{run_id}"))
         except ServerError as error:
-            if error.status not in (0, 502, 503):
+            if error.status not in (0, *AWAY) or error.suspended:
                 raise
             time.sleep(1)  # a restarting server: the run goes on where it was
             continue

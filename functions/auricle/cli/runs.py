@@ -10,10 +10,12 @@ from rich.console import Console
 from rich.table import Table
 
 from auricle.cli.client import Server
+from auricle.cli.coldness import cold_starts_table
 from auricle.cli.following import bars, follow
 from auricle.cli.servers import running_server, server_options
 
 COLOURS = {"succeeded": "green", "failed": "red", "cancelled": "yellow", "running": "cyan"}
+WAITED = {"gpu": "GPU"}
 
 
 @click.group()
@@ -34,7 +36,8 @@ def list_runs(server: Server | None, file_id: str | None, state: str | None, lim
         colour = COLOURS.get(run["state"], "white")
         done = sum(s["state"] in ("succeeded", "skipped") for s in run["steps"])
         table.add_row(
-            run["id"], run["file_id"], f"[{colour}]{run['state']}", f"{done}/{len(run['steps'])}", run["created_at"][:19]
+            *(run["id"], run["file_id"], f"[{colour}]{waits(run) if run.get('waiting_for') == 'turn' else run['state']}"),
+            *(f"{done}/{len(run['steps'])}", run["created_at"][:19]),
         )
     Console().print(table)
 
@@ -43,11 +46,17 @@ def list_runs(server: Server | None, file_id: str | None, state: str | None, lim
 @click.argument("run_id")
 @server_options
 def show(server: Server | None, run_id: str) -> None:
-    """One run, step by step, with the time that each took."""
+    """One run, step by step, with the time that each took, and what it waited for because functions were asleep."""
     run = running_server(server).call("GET", f"/api/runs/{run_id}")
     console = Console()
     console.print(f"[bold]{run['id']}[/] {run['state']}  (file {run['file_id']})")
     console.print(steps_table(run))
+    woken = cold_starts_table(run)
+    if woken is not None:
+        console.print()
+        console.print(woken)
+    if run.get("waiting_for"):
+        console.print(f"[yellow]It {waits(run)}.")
     for warning in run["warnings"]:
         console.print(f"[yellow]{warning}")
     if run.get("error"):
@@ -94,6 +103,14 @@ def start(server: Server | None, file_id: str, steps: tuple[str, ...], speakers:
         body["options"] = {"num_speakers": speakers}
     run = running_server(server).call("POST", f"/api/files/{file_id}/runs", body)
     click.echo(run["id"])
+
+
+def waits(run: dict[str, Any]) -> str:
+    """What a run waits for, in words."""
+    if run["waiting_for"] == "turn":
+        others = run.get("waits_for_others") or 0
+        return f"waits for {others} other{'' if others == 1 else 's'}"
+    return f"waits for a free {WAITED.get(run['waiting_for'], run['waiting_for'])}"
 
 
 def steps_table(run: dict[str, Any]) -> Table:

@@ -12,9 +12,10 @@ import types
 import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, TypeVar
 
-from auricle.contract.choices import Image, Permission, Scale
+from auricle.contract.choices import Guarded, Image, Permission, Scale
 from auricle.contract.event import EXTENSION_NAME, TYPE_NAME, Fact
 from auricle.contract.http import Body, Header, Query
 
@@ -26,6 +27,18 @@ MIN_TIMER_MINUTES = 15
 
 class DeclarationError(TypeError):
     """A function is declared in a way that cannot work."""
+
+
+class Assembled:
+    """Base of dataclasses that a signature may name in place of their fields: each field is provided by its type."""
+
+    __slots__ = ()
+
+    @classmethod
+    @cache
+    def parts(cls) -> Mapping[str, Any]:
+        """The types of the fields, by name."""
+        return typing.get_type_hints(cls, include_extras=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +61,10 @@ class Signature:
             raise DeclarationError(f"{handler.__qualname__}: say the types of {', '.join(untyped) or 'the return value'}")
         return cls({n: hints[n] for n in names}, hints["return"])
 
+    def kinds(self) -> tuple[Any, ...]:
+        """The types of everything that has to be provided."""
+        return tuple(part for kind in self.parameters.values() for part in _parts(kind))
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Route:
@@ -59,7 +76,6 @@ class Route:
     path: str
     permission: Permission
     status: int
-    image: Image
     scale: Scale
     handler: Callable[..., Any]
     signature: Signature
@@ -67,6 +83,8 @@ class Route:
     body: str | None = None
     query: str | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
+    also: tuple[int, ...] = ()
+    guarded: Guarded | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -117,12 +135,16 @@ def route(
     operation: str,
     *,
     permission: Permission,
+    guarded: Guarded | None = None,
     status: int = 200,
+    also: tuple[int, ...] = (),
     function: str | None = None,
-    image: Image = Image.API,
     scale: Scale = Scale.INTERACTIVE,
 ) -> Callable[[Handler], Handler]:
-    """Serve `"METHOD /path/{id}"`. Without `function` it belongs to its room's function; `status` is that of a plain value."""
+    """Serve `"METHOD /path/{id}"`. Without `function` it belongs to its room's function; `status` is that of a plain value.
+
+    `also`: what a `Reply` may say instead. `guarded`: the limit that it is counted by.
+    """
     method, _, path = operation.partition(" ")
 
     def declare(handler: Handler) -> Handler:
@@ -141,7 +163,6 @@ def route(
                 path=path,
                 permission=permission,
                 status=status,
-                image=image,
                 scale=scale,
                 handler=handler,
                 signature=signature,
@@ -149,6 +170,8 @@ def route(
                 body=_one(signature, Body, operation),
                 query=_one(signature, Query, operation),
                 headers=_headers(signature),
+                also=also,
+                guarded=guarded,
             )
         )
         return handler
@@ -165,8 +188,8 @@ def stage(
     scale: Scale = Scale.BURST,
     then: Callable[..., Any] | None = None,
 ) -> Callable[[Handler], Handler]:
-    """Hear events. One type (narrowed by `where`), or several through one shared attribute (`concerns`); `on=()` hears
-    dead letters.
+    """Hear events. One type (narrowed by `where`), or several through shared attributes (`concerns`, or those in `where`
+    alone); `on=()` hears dead letters.
 
     With `then`, the handler runs outside any transaction and `then` records its value in one.
     """
@@ -174,13 +197,18 @@ def stage(
     for kind in heard:
         if not TYPE_NAME.match(kind.TYPE):
             raise DeclarationError(f"{kind.__name__}.TYPE {kind.TYPE!r} is not auricle.<room>.<past-participle>.v1")
-    if concerns is None and len(heard) > 1:
-        raise DeclarationError("a stage that hears several types hears them through one shared attribute: say concerns=")
+    if concerns is None and len(heard) > 1 and not where:
+        raise DeclarationError(
+            "a stage that hears several types hears them through a shared attribute: say concerns= or where="
+        )
+    if any(name not in kind.ATTRIBUTES for kind in heard for name in where or ()):
+        raise DeclarationError(f"every type heard must carry the attributes {', '.join(where or ())}")
     if concerns is not None and any(concerns != kind.CONCERNS for kind in heard):
         raise DeclarationError(f"every type heard through concerns={concerns!r} must carry it")
     chosen: dict[str, str] = {}  # nothing: what other functions' triggers send as dead letters
     if heard:
-        chosen = {"concerns": concerns} if concerns else {"type": heard[0].TYPE, **(where or {})}
+        kind_of_one = {"type": heard[0].TYPE} if len(heard) == 1 else {}
+        chosen = {"concerns": concerns} if concerns else {**kind_of_one, **(where or {})}
     wrong = [name for name in chosen if not EXTENSION_NAME.match(name)]
     if wrong:
         raise DeclarationError(f"extension attributes are named [a-z][a-z0-9]*: {', '.join(wrong)}")
@@ -236,6 +264,11 @@ def _alternatives(kind: Any) -> tuple[Any, ...]:
     if typing.get_origin(kind) in (typing.Union, types.UnionType):
         return typing.get_args(kind)
     return (kind,)
+
+
+def _parts(kind: Any) -> tuple[Any, ...]:
+    """The types that a parameter asks for: itself, or those of an `Assembled`'s fields."""
+    return tuple(kind.parts().values()) if isinstance(kind, type) and issubclass(kind, Assembled) else (kind,)
 
 
 def _one(signature: Signature, base: type, operation: str) -> str | None:

@@ -16,6 +16,13 @@ class Body(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """Base of request bodies (JSON). A misspelled field is refused, never ignored."""
 
 
+class Form(Body, frozen=True, kw_only=True, forbid_unknown_fields=False):
+    """Base of bodies that come as a form (`application/x-www-form-urlencoded`), as other houses' programs send them.
+
+    What they say beside the fields is theirs to add, and ignored.
+    """
+
+
 class Query(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Base of query strings. Lists repeat the name."""
 
@@ -36,13 +43,19 @@ class Page(msgspec.Struct, Generic[T], frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Reply(Generic[T]):
-    """An answer with more than a value. `etag` unquoted; `location` for what was made."""
+    """An answer with more than a value. `etag` unquoted; `location` for what was made.
+
+    `cookies` are `Set-Cookie` lines.
+    `secret`: it tells something that is kept nowhere; the same request once more (`Idempotency-Key`) is not told again.
+    """
 
     value: T
     status: int = 200
     etag: str | None = None
     location: str | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
+    cookies: tuple[str, ...] = ()
+    secret: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +76,11 @@ class Download:
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """Bytes as they come; the door closes `chunks` when the listener leaves."""
+    """Bytes as they come, saved under `filename` by browsers; the door closes `chunks` when the listener leaves."""
 
     chunks: Iterator[bytes]
     content_type: str
+    filename: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

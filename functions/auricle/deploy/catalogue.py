@@ -12,11 +12,11 @@ from typing import Any
 
 import msgspec
 
-from auricle.contract.choices import Image, Scale
-from auricle.contract.function import Signature, Stage, registry
+from auricle.contract.choices import Image, Permission, Scale
+from auricle.contract.function import Route, Signature, Stage, registry
 from auricle.contract.store import Store
 from auricle.runtime import rooms
-from auricle.runtime.wiring import SECRETS
+from auricle.runtime.wiring import DOOR, SECRETS
 
 PING = "dev.knative.sources.ping"
 
@@ -55,12 +55,12 @@ class FunctionEntry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 DELIVERY: dict[Scale, DeliveryEntry] = {
-    Scale.BURST: DeliveryEntry(retry=8, delay=0.5, timeout=60),
+    Scale.BURST: DeliveryEntry(retry=8, delay=0.5, timeout=120),
     Scale.BATCH: DeliveryEntry(retry=5, delay=2, timeout=6 * 3600),  # a 12-hour recording in one preparation
-    Scale.GPU: DeliveryEntry(retry=5, delay=2, timeout=900),
+    Scale.GPU: DeliveryEntry(retry=5, delay=2, timeout=1800),
     Scale.TIMER: DeliveryEntry(retry=2, delay=5, timeout=300),
 }
-"""Tries after the first, first wait, and the longest a single delivery may take."""
+"""Tries after the first, first wait, and the longest a single delivery may take, the wait for a pod (or a GPU) included."""
 PARALLELISM: dict[Scale, int] = {Scale.BURST: 8, Scale.BATCH: 4, Scale.GPU: 8, Scale.TIMER: 1}
 """Deliveries under way at once, per Trigger; pods bound it further."""
 
@@ -81,15 +81,15 @@ def catalogue() -> list[FunctionEntry]:
 def _route_functions() -> Iterable[FunctionEntry]:
     for name in sorted(rooms.ROUTES):
         routes = [r for r in registry.routes if r.function == name]
-        module = sys.modules[rooms.ROUTES[name]]
+        module = sys.modules[rooms.ROUTES[name][0]]
         yield FunctionEntry(
             name=name,
             kind="routes",
-            image=routes[0].image,
+            image=rooms.image_of(name),
             scale=routes[0].scale,
             summary=first_line(module.__doc__),
             paths=tuple(sorted({r.path for r in routes})),
-            secrets=_secrets([r.signature for r in routes], database=True),
+            secrets=tuple(sorted({*_secrets([r.signature for r in routes], database=True), *_door_secrets(routes)})),
         )
 
 
@@ -121,7 +121,7 @@ def _timer_function() -> FunctionEntry:
         filter={"type": PING},
         delivery=DELIVERY[Scale.TIMER],
         timers=tuple(TimerEntry(name=t.name, minutes=t.minutes) for t in timers),
-        secrets=_secrets([t.signature for t in timers], database=True),
+        secrets=tuple(sorted({*_secrets([t.signature for t in timers], database=True), "timer_token"})),
         hears=(PING,),
     )
 
@@ -130,11 +130,17 @@ def _secrets(signatures: Iterable[Signature], database: bool) -> tuple[str, ...]
     """The secret settings that these signatures need; whoever has a database also signs events."""
     found = {"database_url", "event_key"} if database else set()
     for signature in signatures:
-        for kind in signature.parameters.values():
+        for kind in signature.kinds():
             found |= set(SECRETS.get(f"{getattr(kind, '__module__', '')}.{getattr(kind, '__qualname__', '')}", ()))
             if isinstance(kind, type) and issubclass(kind, Store):
                 found.add("database_url")
     return tuple(sorted(found))
+
+
+def _door_secrets(routes: Iterable[Route]) -> set[str]:
+    """What the HTTP door itself needs: to know the gateway, and where not everybody is let in, to know people."""
+    public = all(route.permission is Permission.PUBLIC for route in routes)
+    return {"gateway_key", *(() if public else (secret for port in DOOR for secret in SECRETS[port]))}
 
 
 def first_line(docstring: str | None) -> str:

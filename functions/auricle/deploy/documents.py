@@ -1,4 +1,4 @@
-"""Documents that are made from the code: the OpenAPI file and the tables in the READMEs.
+"""Everything committed that is made from the code: the OpenAPI file, the tables in the READMEs, the functions' manifests.
 
 `python -m auricle.deploy.documents` writes them; with `--check` it fails when one is out of step.
 """
@@ -14,9 +14,13 @@ from pathlib import Path
 
 import msgspec
 
+from auricle.access.permissions import written_table
 from auricle.contract.function import registry
+from auricle.deploy import generated
 from auricle.deploy.catalogue import catalogue, first_line, load
+from auricle.deploy.controls import controls
 from auricle.deploy.openapi import document
+from auricle.runtime import figures, metrics
 from auricle.runtime.settings import Settings
 
 PACKAGE = Path(__file__).parent.parent
@@ -27,16 +31,8 @@ README = PACKAGE.parent / "README.md"
 
 def main(check: bool) -> int:
     """Write what is out of step, or say what is; returns how many were."""
-    wanted = {OPENAPI: openapi_text(), README: with_tables(README.read_text())}
-    stale = [path for path, text in wanted.items() if not path.exists() or path.read_text() != text]
-    for path in stale:
-        name = path.relative_to(ROOT)
-        if check:
-            sys.stderr.write(f"{name} is out of step with the code: python -m auricle.deploy.documents\n")
-        else:
-            path.write_text(wanted[path])
-            sys.stdout.write(f"wrote {name}\n")
-    return len(stale)
+    wanted = {OPENAPI: openapi_text(), README: with_tables(README.read_text()), **generated.files()}
+    return generated.settle(wanted, generated.superfluous(), check=check, command="python -m auricle.deploy.documents")
 
 
 def openapi_text() -> str:
@@ -97,6 +93,34 @@ def settings_table() -> str:
     return _table(("variable", "default", "meaning"), rows)
 
 
+def metrics_table() -> str:
+    """Every metric: its kind, its labels, what it says."""
+    rows = [
+        (f"`{series.name}`", series.kind.value, ", ".join(f"`{label}`" for label in series.labels), series.help)
+        for series in (*metrics.PROCESS_SERIES, *figures.SERIES)
+    ]
+    return _table(("metric", "kind", "labels", "what it says"), rows)
+
+
+def controls_table() -> str:
+    """Every control: what holds, what makes it hold, and what shows it."""
+    rows = [
+        (
+            f"**{control.id}** {control.title}",
+            control.how,
+            ", ".join(f"`{name.removeprefix('auricle.')}`" for name in control.modules),
+            "; ".join(f"`{test.partition('::')[0]}`: {_read(test.partition('::')[2])}" for test in control.tests),
+        )
+        for control in controls()
+    ]
+    return _table(("control", "what holds", "by", "shown by"), rows)
+
+
+def _read(test: str) -> str:
+    """A test's name as the sentence that it is."""
+    return test.removeprefix("test_").replace("_", " ")
+
+
 def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     lines = [head, tuple("---" for _ in head), *rows]
     return "".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |\n" for line in lines)
@@ -106,6 +130,9 @@ TABLES: dict[str, Callable[[], str]] = {
     "functions": functions_table,
     "events": events_table,
     "settings": settings_table,
+    "metrics": metrics_table,
+    "controls": controls_table,
+    "permissions": written_table,
 }
 
 if __name__ == "__main__":

@@ -9,10 +9,14 @@ from typing import Any
 import msgspec
 
 from auricle import __version__
+from auricle.admin.configuration.changing import Setting
+from auricle.admin.configuration.routes import SettingChange
+from auricle.admin.configuration.sections import SECTIONS
 from auricle.contract.choices import SCOPES, Permission
 from auricle.contract.function import Route, registry
-from auricle.contract.http import Download, Redirect, Reply, Stream
+from auricle.contract.http import Download, Form, Redirect, Reply, Stream
 from auricle.deploy.catalogue import first_line, load
+from auricle.runtime.limits import HEALTH
 
 PROBLEM = {"$ref": "#/components/schemas/Problem"}
 _PROBLEM_SCHEMA = {
@@ -34,8 +38,10 @@ def document() -> dict[str, Any]:
     """The whole document, in a stable order."""
     load()
     routes = sorted(registry.routes, key=lambda r: (r.path, r.method))
-    kinds = [kind for route in routes for kind in _kinds(route)]
+    sections = [row.resolved().type for row in SECTIONS.values()]
+    kinds = [*(kind for route in routes for kind in _kinds(route)), *sections]
     (_, components) = msgspec.json.schema_components(kinds, ref_template="#/components/schemas/{name}")
+    _say_what_settings_are(components, [_schema(kind) for kind in sections])
     paths: dict[str, dict[str, Any]] = {}
     for route in routes:
         paths.setdefault(route.path, {})[route.method.lower()] = _operation(route)
@@ -66,6 +72,13 @@ def document() -> dict[str, Any]:
     }
 
 
+def _say_what_settings_are(components: dict[str, Any], sections: list[Mapping[str, Any]]) -> None:
+    """The routes of settings are the same for every section; their values are not any object."""
+    shown = [*sections, {"type": "null"}]
+    components[SettingChange.__name__]["properties"]["value"] = {"anyOf": sections}
+    components[Setting.__name__]["properties"] |= {"value": {"anyOf": shown}, "default": {"anyOf": shown}}
+
+
 def _operation(route: Route) -> dict[str, Any]:
     docstring = (route.handler.__doc__ or "").strip()
     operation: dict[str, Any] = {
@@ -84,7 +97,9 @@ def _operation(route: Route) -> dict[str, Any]:
         operation["x-permission"] = route.permission.value
     if route.body:
         schema = _schema(route.signature.parameters[route.body])
-        operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema}}}
+        form = issubclass(route.signature.parameters[route.body], Form)
+        media = "application/x-www-form-urlencoded" if form else "application/json"
+        operation["requestBody"] = {"required": True, "content": {media: {"schema": schema}}}
     return operation
 
 
@@ -113,12 +128,18 @@ def _responses(route: Route) -> dict[str, Any]:
     elif kind is Redirect:
         responses["302"] = {"description": "The bytes are at Location", "headers": {"Location": {"schema": {"type": "string"}}}}
     elif kind is Stream:
-        responses["200"] = {"description": "A stream", "content": {"text/event-stream": {"schema": {"type": "string"}}}}
+        media = "text/event-stream" if route.function == "progress" else "*/*"
+        responses["200"] = {"description": "A stream", "content": {media: {"schema": {"type": "string"}}}}
     elif kind is Download:
         responses["200"] = {"description": "The document", "content": {"*/*": {}}}
     else:
         content = {"application/json": {"schema": _schema(_carried(kind))}}
-        responses[str(route.status)] = {"description": "Done", "content": content}
+        responses |= {str(status): {"description": "Done", "content": content} for status in (route.status, *route.also)}
+    if route.path != HEALTH:
+        responses["503"] = {
+            "description": "The database is away, or this vault is suspended (`urn:auricle:problem:suspended`)",
+            "content": {"application/problem+json": {"schema": PROBLEM}},
+        }
     responses["default"] = {"description": "What went wrong", "content": {"application/problem+json": {"schema": PROBLEM}}}
     return responses
 

@@ -8,8 +8,9 @@ from typing import Annotated, Any, NamedTuple
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import BigInteger, DateTime, Float, Text, Uuid, literal, or_, select, tuple_
+from sqlalchemy import BigInteger, DateTime, Float, Text, Uuid, literal, or_, select, tuple_, union_all
 
+from auricle.access.relations import shared_files
 from auricle.contract.cursors import BAD, decode, encode, size
 from auricle.contract.http import Page, PageQuery
 from auricle.contract.store import Store
@@ -40,7 +41,8 @@ class Order(StrEnum):
 class FileQuery(PageQuery, frozen=True, kw_only=True):
     """Which files, and how: `q` is a part of the name, `state` may be repeated, the trash is listed with `state=trashed` only.
 
-    Without `order`: names from A, everything else from the newest, longest or largest.
+    Without `order`: names from A, everything else from the newest, longest or largest. `shared`: true for what others shared
+    with the caller alone, false for the caller's own alone.
     """
 
     q: str | None = None
@@ -50,6 +52,7 @@ class FileQuery(PageQuery, frozen=True, kw_only=True):
     created_before: Instant | None = None
     sort: SortBy = SortBy.CREATED
     order: Order | None = None
+    shared: bool | None = None
 
 
 class _Column(NamedTuple):
@@ -71,20 +74,29 @@ _COLUMNS: dict[SortBy, _Column] = {
 
 
 class FileList(Store):
-    """An owner's files, page by page."""
+    """What somebody sees, page by page."""
 
-    def page(self, owner: UUID, query: FileQuery) -> Page[File]:
+    def page(self, who: UUID, query: FileQuery) -> Page[File]:
         """One page; `Invalid` when the cursor or the limit is none."""
         limit, column = size(query), _COLUMNS[query.sort]
         descending = _direction(query) is Order.DESC
         keys = [column.expression, files.c.id]
-        statement = select(files, LENGTH.label("length")).where(files.c.owner == owner, *_filters(query))
+        statement = select(files, LENGTH.label("length")).where(*_filters(query))
         if query.cursor:
             last = _position(query, column)
             statement = statement.where(tuple_(*keys) < last if descending else tuple_(*keys) > last)
-        statement = statement.order_by(*(key.desc() if descending else key.asc() for key in keys)).limit(limit + 1)
-        rows = self.db.execute(statement).all()
+        statement = statement.order_by(*_ordered(keys, descending)).limit(limit + 1)
+        own = statement.where(files.c.owner == who)
+        shared = statement.where(files.c.owner != who, files.c.id.in_(shared_files(who)))
+        if query.shared is None:  # two short lists, each from its own index, made one
+            both = union_all(own, shared).subquery()
+            statement = select(both).order_by(*_ordered([both.c[column.of], both.c.id], descending)).limit(limit + 1)
+        rows = self.db.execute(statement if query.shared is None else shared if query.shared else own).all()
         return Page([file_of(row) for row in rows[:limit]], _cursor(query, rows[limit - 1]) if len(rows) > limit else None)
+
+
+def _ordered(keys: list[Any], descending: bool) -> list[Any]:
+    return [key.desc() if descending else key.asc() for key in keys]
 
 
 def _direction(query: FileQuery) -> Order:

@@ -167,15 +167,15 @@ def preparation_prefixes(file_id: FileId) -> tuple[str, ...]:
     return f"chunks/{file_id}/", f"peaks/{file_id}/", f"posters/{file_id}/"
 
 
-def uploads_prefix(owner: UUID, file_id: FileId) -> str:
+def uploads_prefix(uploader: UUID, file_id: FileId) -> str:
     """Beneath this a file's bytes arrive."""
-    return f"uploads/{owner}/{file_id}/"
+    return f"uploads/{uploader}/{file_id}/"
 
 
-def prefixes(owner: UUID, file_id: FileId) -> tuple[str, ...]:
+def prefixes(uploader: UUID, file_id: FileId) -> tuple[str, ...]:
     """Everything that is ever stored for a file; purging it empties them all."""
     kept = ("originals", "chunks", "peaks", "posters", "work", "exports")
-    return (uploads_prefix(owner, file_id), *(f"{folder}/{file_id}/" for folder in kept))
+    return (uploads_prefix(uploader, file_id), *(f"{folder}/{file_id}/" for folder in kept))
 
 
 def clean_name(name: str) -> str:

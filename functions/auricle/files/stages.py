@@ -28,5 +28,5 @@ def record_erasure(event: FilePurged, erasure: Erasure, files: FileStore) -> Non
 def erase(event: FilePurged, units: Units, blobs: BlobStore) -> Erasure:
     """Delete everything that is stored for a purged file."""
     with units.unit() as db:
-        owner = FileStore(db).owner_of_purged(event.file_id)
-    return Erasure(actions.erase(event.file_id, owner, blobs) if owner else 0)
+        uploader = FileStore(db).uploader_of_purged(event.file_id)
+    return Erasure(actions.erase(event.file_id, uploader, blobs) if uploader else 0)

@@ -1,4 +1,4 @@
-"""Files and their prepared chunks in the database. Whatever people read is found through its owner."""
+"""Files and their prepared chunks in the database."""
 
 from __future__ import annotations
 
@@ -57,6 +57,7 @@ files = Table(
     Column("updated_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
     Column("trashed_at", DateTime(timezone=True)),
     Column("purged_at", DateTime(timezone=True)),
+    Column("brought_by", Uuid),  # who uploaded it, where that is not its owner any more: its first bytes are kept under them
     Column("erase_at", DateTime(timezone=True)),  # when a purged file's bytes are deleted (again)
     Index("files_by_created", "owner", "created_at", "id"),
     Index("files_by_name", "owner", "name_key", "id"),
@@ -87,30 +88,15 @@ ERASE_AGAIN = timedelta(hours=25)
 
 
 class FileStore(Store):
-    """Files. `get`, `owned` and `held` are for people and ask for the owner; the rest is for the house."""
+    """Files. Whose they are and who else may do what with them is the door's to ask, before anything here is."""
 
-    # What people read.
-
-    def get(self, owner: UUID, id: FileId) -> File | None:
-        """The owner's file, the trash included."""
-        row = self.db.execute(select(files).where(*_present(), files.c.owner == owner, files.c.id == id)).first()
+    def get(self, id: FileId) -> File | None:
+        """A file as people see it, the trash included."""
+        row = self.db.execute(select(files).where(*_present(), files.c.id == id)).first()
         return file_of(row) if row else None
 
-    def owned(self, owner: UUID, id: FileId) -> StoredFile | None:
-        """As `get`, with the places of its bytes."""
-        row = self.db.execute(select(files).where(*_present(), files.c.owner == owner, files.c.id == id)).first()
-        return _stored(row) if row else None
-
-    def held(self, owner: UUID, id: FileId) -> StoredFile | None:
-        """As `owned`, locked until the unit of work ends."""
-        query = select(files).where(*_present(), files.c.owner == owner, files.c.id == id).with_for_update()
-        row = self.db.execute(query).first()
-        return _stored(row) if row else None
-
-    # What the house reads.
-
     def find(self, id: FileId) -> StoredFile | None:
-        """Any file that is not purged."""
+        """As `get`, with whose it is and the places of its bytes."""
         row = self.db.execute(select(files).where(*_present(), files.c.id == id)).first()
         return _stored(row) if row else None
 
@@ -195,7 +181,7 @@ class FileStore(Store):
         statement = files.update().where(*_present(), files.c.id == id)
         self.db.execute(statement.values(transcript_version=version, language=language, updated_at=func.now()))
 
-    # What owners change. Each follows a `held`.
+    # What people change. Each follows a `lock`.
 
     def rename(self, id: FileId, name: str) -> None:
         """Another name."""
@@ -213,9 +199,13 @@ class FileStore(Store):
         """Out of the trash."""
         self._set(id, trashed_at=None)
 
+    def give(self, id: FileId, owner: UUID) -> None:
+        """It is `owner`'s from now on."""
+        self._set(id, owner=owner, brought_by=func.coalesce(files.c.brought_by, files.c.owner))
+
     def purge(self, id: FileId) -> None:
         """Nothing stays but the row, and its bytes are due to be erased."""
-        nothing: dict[str, Any] = dict.fromkeys(c.name for c in files.c if c.nullable)
+        nothing: dict[str, Any] = dict.fromkeys(c.name for c in files.c if c.nullable and c is not files.c.brought_by)
         blank = {
             "name": "",
             "name_key": "",
@@ -237,16 +227,17 @@ class FileStore(Store):
         query = select(files).where(*_present(), old).order_by(files.c.trashed_at).limit(limit)
         return [_stored(row) for row in self.db.execute(query.with_for_update(skip_locked=True))]
 
-    def owner_of_purged(self, id: FileId) -> UUID | None:
-        """Whose a purged file was; None when it is not purged."""
-        query = select(files.c.owner).where(files.c.id == id, files.c.state == FileState.PURGED)
+    def uploader_of_purged(self, id: FileId) -> UUID | None:
+        """Who uploaded a purged file; None when it is not purged."""
+        query = select(_UPLOADER).where(files.c.id == id, files.c.state == FileState.PURGED)
         found: UUID | None = self.db.execute(query).scalar()
         return found
 
     def to_erase(self, limit: int) -> list[tuple[FileId, UUID]]:
-        """Purged files whose bytes are due to be deleted (again), with their owners, locked."""
-        query = select(files.c.id, files.c.owner).where(files.c.erase_at <= func.now()).order_by(files.c.erase_at).limit(limit)
-        return [(FileId(row.id), row.owner) for row in self.db.execute(query.with_for_update(skip_locked=True))]
+        """Purged files whose bytes are due to be deleted (again), with who uploaded them, locked."""
+        query = select(files.c.id, _UPLOADER.label("uploader")).where(files.c.erase_at <= func.now())
+        query = query.order_by(files.c.erase_at).limit(limit)
+        return [(FileId(row.id), row.uploader) for row in self.db.execute(query.with_for_update(skip_locked=True))]
 
     def erased(self, id: FileId) -> None:
         """The bytes are deleted; they will be once more after the last URL has ended, then never again."""
@@ -277,12 +268,15 @@ class ChunkStore(Store):
             self.db.execute(chunks.insert().values(some))
 
 
+_UPLOADER = func.coalesce(files.c.brought_by, files.c.owner)
+
+
 def _present() -> tuple[Any, ...]:
     return (files.c.state != FileState.PURGED,)
 
 
 def file_of(row: Any) -> File:
-    """The file that a row of `files` is, as its owner sees it."""
+    """The file that a row of `files` is, as people see it."""
     return File(**_shared(row))
 
 

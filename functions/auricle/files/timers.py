@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from auricle.access.sharing.store import GrantStore
+from auricle.admin.audit.trail import Trail
 from auricle.contract.function import timer
 from auricle.files import actions
 from auricle.files.store import FileStore
@@ -13,9 +15,18 @@ from auricle.transcripts.store import TranscriptStore
 
 
 @timer(minutes=60)
-def purge_old_trash(files: FileStore, runs: RunStore, transcripts: TranscriptStore, log: EventLogStore, bus: Bus) -> None:
+def purge_old_trash(
+    files: FileStore,
+    runs: RunStore,
+    transcripts: TranscriptStore,
+    grants: GrantStore,
+    log: EventLogStore,
+    bus: Bus,
+    trail: Trail,
+) -> None:
     """Purge what was in the trash for 30 days."""
-    actions.purge_old_trash(actions.Shredder(files=files, runs=runs, transcripts=transcripts, log=log, bus=bus))
+    shredder = actions.Shredder(files=files, runs=runs, transcripts=transcripts, grants=grants, log=log, bus=bus)
+    actions.purge_old_trash(shredder, trail)
 
 
 @timer(minutes=60)

@@ -10,6 +10,8 @@ from uuid import UUID, uuid4
 import msgspec
 
 from auricle.access.model import Principal
+from auricle.admin.audit.kinds import EventKind, SubjectKind
+from auricle.admin.audit.trail import SYSTEM, Trail
 from auricle.contract.ids import uuid7
 from auricle.errors import Conflict, Invalid, NotFound
 from auricle.files.actions import tell
@@ -36,6 +38,7 @@ from auricle.intake.model import (
     UploadStatus,
     arrived_type,
     base_name,
+    check_room,
     check_sha256,
     check_size,
     drop_prefix,
@@ -43,6 +46,7 @@ from auricle.intake.model import (
     dropped_name,
     kind_of,
     media_type,
+    no_room,
     part_size,
     too_large,
     upload_key,
@@ -74,6 +78,7 @@ class Desk(msgspec.Struct, frozen=True, kw_only=True):
     blobs: BlobStore
     bus: Bus
     limits: UploadLimits
+    trail: Trail
 
 
 def begin(
@@ -92,6 +97,8 @@ def begin(
     """Make room for a file's bytes: its row, the store's part upload, the first URLs."""
     check_size(size, limits)
     check(options)
+    if limits.storage_bytes is not None:
+        check_room(size, intake.taken(alone=True), limits)
     name, sha256 = clean_name(base_name(name)), check_sha256(sha256)
     kept_as = media_type(content_type, name)
     file_id = FileId(uuid7())
@@ -158,7 +165,7 @@ def complete(id: UploadId, who: Principal, desk: Desk) -> File:
     if upload.state is not UploadState.COMPLETED:
         upload = _open(upload)
         _received(upload, _whole(upload, desk.blobs), desk)
-    file = desk.files.get(who.id, upload.file_id)
+    file = desk.files.get(upload.file_id)
     if file is None:
         raise Conflict("The file of this upload was purged. Begin a new upload: POST /api/uploads.")
     return file
@@ -171,6 +178,12 @@ def abort(id: UploadId, who: Principal, intake: IntakeStore, files: FileStore, b
         raise Conflict(f"This upload is complete. Delete its file instead: DELETE /api/files/{upload.file_id}.")
     if upload.state is UploadState.OPEN:
         _discard(upload, UploadState.ABORTED, intake, files, blobs)
+
+
+def check_left(intake: IntakeStore, limits: UploadLimits) -> None:
+    """`NoRoom` where nothing is left at all: of what size a drop is, only its arrival tells."""
+    if limits.storage_bytes is not None:
+        check_room(1, intake.taken(), limits)
 
 
 def drop(who: Principal, blobs: BlobStore, name: str) -> Drop:
@@ -206,12 +219,23 @@ def arrived(arrival: Arrival, desk: Desk) -> FileId | None:
     kept_as = arrived_type(blob.content_type, name)
     desk.files.add(file_id, owner, name=name, size=blob.size, content_type=kept_as, kind=kind_of(kept_as))
     desk.files.received(file_id, blob.key)
-    if blob.size > desk.limits.max_bytes:
-        desk.files.unreadable(file_id, too_large(blob.size, desk.limits))
+    _told(file_id, owner, desk)
+    reason = _unwanted(blob.size, desk)
+    if reason is not None:
+        desk.files.unreadable(file_id, reason)
         tell(file_id, owner, desk.files, desk.log)
     else:
         _publish(file_id, owner, desk)
     return file_id
+
+
+def _unwanted(size: int, desk: Desk) -> str | None:
+    """Why a file that came by itself, and is here now, is not worked on."""
+    limits = desk.limits
+    if size > limits.max_bytes:
+        return too_large(size, limits)
+    taken = desk.intake.taken() if limits.storage_bytes is not None else 0
+    return no_room(size, taken - size, limits) if limits.storage_bytes is not None and taken > limits.storage_bytes else None
 
 
 def record_preparation(
@@ -268,7 +292,15 @@ def _received(upload: Upload, blob: Blob, desk: Desk) -> None:
         raise Conflict("The file of this upload was purged. Begin a new upload: POST /api/uploads.")
     desk.intake.arrive(upload.key, blob.etag, upload.file_id)
     desk.intake.close(upload.id, UploadState.COMPLETED)
+    _told(upload.file_id, upload.owner, desk)
     _publish(upload.file_id, upload.owner, desk)
+
+
+def _told(file_id: FileId, owner: UUID, desk: Desk) -> None:
+    """For the trail: who brought it in, or that the store told of it, and whose it is."""
+    actor = desk.trail.actor if desk.trail.actor.id is not None else SYSTEM
+    behalf_of = owner if actor.id != owner else None
+    desk.trail.record(EventKind.FILE_UPLOADED, (SubjectKind.FILE, file_id), actor=actor, behalf_of=behalf_of)
 
 
 def _publish(file_id: FileId, owner: UUID, desk: Desk) -> None:

@@ -1,64 +1,31 @@
-"""What a bucket tells of itself: S3 event notifications, as MinIO, Ceph and S3 send them."""
+"""What a bucket tells of itself becomes files: the function that object stores post their notifications to."""
 
 from __future__ import annotations
 
 import base64
 import binascii
 import hmac
+import logging
 from typing import Annotated
-from urllib.parse import unquote_plus
 
-import msgspec
-
+from auricle.admin.audit.trail import Trail
 from auricle.contract.choices import Permission, Scale
 from auricle.contract.function import route
-from auricle.contract.http import Body, Header, Query
-from auricle.errors import Denied
+from auricle.contract.http import Header, Query
+from auricle.errors import Denied, Rejected
 from auricle.files.store import FileStore
 from auricle.intake import actions
 from auricle.intake.model import Arrival, BucketToken, UploadLimits
+from auricle.intake.notices import BucketNotification, ObjectEvent, arrivals_in
 from auricle.intake.store import IntakeStore
 from auricle.notifications.store import EventLogStore
 from auricle.ports.blobs import BlobStore
 from auricle.ports.bus import Bus
 
-
-class BucketObject(msgspec.Struct, frozen=True):
-    """The object of a record; `key` is URL-encoded, with + for a space."""
-
-    key: str
-    size: int = 0
-    etag: str = msgspec.field(default="", name="eTag")
-
-
-class BucketEntity(msgspec.Struct, frozen=True):
-    """Where it happened."""
-
-    object: BucketObject
-
-
-class BucketRecord(msgspec.Struct, frozen=True):
-    """One event: `eventName` is `ObjectCreated:Put` and the like, with or without `s3:` before it."""
-
-    s3: BucketEntity
-    name: str = msgspec.field(default="", name="eventName")
-    source: str = msgspec.field(default="", name="eventSource")
-
-    @property
-    def key(self) -> str:
-        """The object's key. S3 and MinIO send it URL-encoded; Ceph as it is."""
-        return self.s3.object.key if self.source == "ceph:s3" else unquote_plus(self.s3.object.key)
-
-    @property
-    def created(self) -> bool:
-        """Whether an object is there that was not before."""
-        return self.name.removeprefix("s3:").startswith("ObjectCreated")
-
-
-class BucketNotification(Body, frozen=True, kw_only=True, forbid_unknown_fields=False):
-    """What is posted. Everything else in it (who, when, which server) is ignored; a test event has no records."""
-
-    records: tuple[BucketRecord, ...] = msgspec.field(default=(), name="Records")
+log = logging.getLogger(__name__)
+TAKEN = 200
+"""Objects of one notification that the store is asked about, so that it is answered within seconds. Stores tell one at a
+time; of what is above it drops are found by the sweep, and uploads when their clients complete them."""
 
 
 class NotificationQuery(Query, frozen=True, kw_only=True):
@@ -73,11 +40,12 @@ def receive_bucket_events(
     token: BucketToken,
     intake: IntakeStore,
     files: FileStore,
-    log: EventLogStore,
+    log_of_events: EventLogStore,
     blobs: BlobStore,
     limits: UploadLimits,
     bus: Bus,
     query: NotificationQuery,
+    trail: Trail,
     authorization: Annotated[str | None, Header("Authorization")] = None,
 ) -> None:
     """Take an S3 event notification, one file per created object under `uploads/` and `drop/`.
@@ -88,12 +56,30 @@ def receive_bucket_events(
         raise Denied(
             "Bucket notifications present BUCKET_TOKEN: Authorization: Bearer …. Without that setting they are refused."
         )
-    desk = actions.Desk(intake=intake, files=files, log=log, blobs=blobs, bus=bus, limits=limits)
-    for record in notification.records:
-        if record.created:
-            object = record.s3.object
-            arrival = Arrival(key=record.key, etag=object.etag.strip('"'), size=object.size)
-            actions.arrived(arrival, desk)
+    desk = actions.Desk(intake=intake, files=files, log=log_of_events, blobs=blobs, bus=bus, limits=limits, trail=trail)
+    ours = [event for event in arrivals_in(notification) if _is_ours(event, token)]
+    settled = intake.arrived_of((event.subject, event.etag) for event in ours)
+    fresh = [event for event in ours if (event.subject, event.etag) not in settled]
+    for event in fresh[:TAKEN]:
+        _take(event, desk)
+    if len(fresh) > TAKEN:
+        log.warning("one notification told of %s new objects; all above %s are left to the sweep", len(fresh), TAKEN)
+
+
+def _take(event: ObjectEvent, desk: actions.Desk) -> None:
+    """What cannot be taken is said in the log; the store cannot mend it, and repeating would hold up what comes after it."""
+    try:
+        actions.arrived(Arrival(key=event.subject, etag=event.etag, size=event.size), desk)
+    except Rejected as error:
+        log.warning("%s %s from %s was not taken: %s", event.type, event.id, event.source, error)
+
+
+def _is_ours(event: ObjectEvent, token: BucketToken) -> bool:
+    """Whether it happened in our bucket: the token may be set for others' notifications by mistake."""
+    if token.bucket and event.bucket != token.bucket:
+        log.warning("%s from %s is refused: our bucket is %s", event.type, event.source, token.bucket)
+        return False
+    return True
 
 
 def _presents(authorization: str | None, token: BucketToken) -> bool:

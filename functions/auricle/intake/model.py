@@ -42,17 +42,20 @@ class UploadState(StrEnum):
 
 
 class UploadLimits(msgspec.Struct, frozen=True, kw_only=True):
-    """What this deployment allows: bytes of one upload, bytes of a part (the least), hours that an upload may stay open."""
+    """What this deployment allows: bytes of one upload, bytes of a part (the least), hours that an upload may stay open,
+    bytes of all files together (None: any)."""
 
     max_bytes: int
     part_bytes: int
     hours: int
+    storage_bytes: int | None = None
 
 
 class BucketToken(msgspec.Struct, frozen=True, kw_only=True):
-    """What a bucket notification must present. Empty: none is believed."""
+    """What a bucket notification must present (empty: none is believed), and which bucket it must be of (empty: any)."""
 
     value: str
+    bucket: str = ""
 
 
 class Upload(msgspec.Struct, frozen=True, kw_only=True):
@@ -157,6 +160,28 @@ def check_size(size: int, limits: UploadLimits) -> None:
         raise Invalid(EMPTY, field="size")
     if size > limits.max_bytes:
         raise TooLarge(too_large(size, limits), max_bytes=limits.max_bytes)
+
+
+class NoRoom(TooLarge):
+    """The deployment keeps as many bytes as it may."""
+
+    title = "No room left"
+
+
+def check_room(size: int, taken: int, limits: UploadLimits) -> None:
+    """Refuse what does not fit beside the bytes that are `taken`."""
+    if limits.storage_bytes is None or taken + size <= limits.storage_bytes:
+        return
+    left = max(0, limits.storage_bytes - taken)
+    raise NoRoom(no_room(size, taken, limits), left_bytes=left, max_bytes=limits.storage_bytes)
+
+
+def no_room(size: int, taken: int, limits: UploadLimits) -> str:
+    """Why a file of `size` bytes (0: nobody knows) is not taken beside those that are."""
+    most = limits.storage_bytes or 0
+    wanted = f"The file has {readable(size)}; " if size else ""
+    left = f"{readable(max(0, most - taken))} of this vault's {readable(most)} are left."
+    return f"{wanted}{left} Purge files that nobody needs (the trash counts too), or ask the administrator for more room."
 
 
 def too_large(size: int, limits: UploadLimits) -> str:

@@ -5,17 +5,30 @@ from __future__ import annotations
 import msgspec
 
 from auricle.access.model import Principal
+from auricle.admin.audit.trail import Trail
 from auricle.contract.choices import Permission
 from auricle.contract.function import route
 from auricle.contract.http import Body, Reply
-from auricle.files.model import File, Options
+from auricle.files.model import File, MediaKind, Options
 from auricle.files.store import FileStore
 from auricle.intake import actions
-from auricle.intake.model import Drop, SignedParts, StartedUpload, UploadId, UploadLimits, UploadStatus
+from auricle.intake.model import (
+    Drop,
+    SignedParts,
+    StartedUpload,
+    UploadId,
+    UploadLimits,
+    UploadStatus,
+    kind_of,
+    media_type,
+)
 from auricle.intake.store import IntakeStore
 from auricle.notifications.store import EventLogStore
 from auricle.ports.blobs import BlobStore
 from auricle.ports.bus import Bus
+from auricle.runs.expectations.store import ExpectationStore
+from auricle.runs.model import Pace, check_model
+from auricle.runs.warming import expect
 
 
 class NewUpload(Body, frozen=True, kw_only=True):
@@ -42,13 +55,22 @@ class NewDrop(Body, frozen=True, kw_only=True):
 
 @route("POST /api/uploads", permission=Permission.WRITE, status=201)
 def start_upload(
-    new: NewUpload, who: Principal, intake: IntakeStore, files: FileStore, blobs: BlobStore, limits: UploadLimits
+    new: NewUpload,
+    who: Principal,
+    intake: IntakeStore,
+    files: FileStore,
+    blobs: BlobStore,
+    limits: UploadLimits,
+    expected: ExpectationStore,
+    bus: Bus,
+    pace: Pace,
 ) -> Reply[StartedUpload]:
     """Begin an upload in parts.
 
     Each part is one PUT of its bytes to its URL: no other header is needed. Parts may be sent in any order, several at
     once, and again. Ask for the URLs of later parts as you come to them.
     """
+    check_model(new.options, pace)
     started = actions.begin(
         who,
         intake,
@@ -61,6 +83,8 @@ def start_upload(
         content_type=new.content_type,
         options=new.options,
     )
+    if kind_of(media_type(new.content_type, new.name)) is not MediaKind.OTHER:
+        expect(new.options, expected, bus, pace)  # last: the row it may wait for is held until this commits
     return Reply(started, status=201, location=f"/api/uploads/{started.id}")
 
 
@@ -88,9 +112,10 @@ def complete_upload(
     blobs: BlobStore,
     bus: Bus,
     limits: UploadLimits,
+    trail: Trail,
 ) -> File:
     """Make the file out of its parts and start working on it. Saying it again is harmless."""
-    desk = actions.Desk(intake=intake, files=files, log=log, blobs=blobs, bus=bus, limits=limits)
+    desk = actions.Desk(intake=intake, files=files, log=log, blobs=blobs, bus=bus, limits=limits, trail=trail)
     return actions.complete(upload_id, who, desk)
 
 
@@ -101,6 +126,7 @@ def abort_upload(upload_id: UploadId, who: Principal, intake: IntakeStore, files
 
 
 @route("POST /api/drops", permission=Permission.WRITE, status=201)
-def start_drop(new: NewDrop, who: Principal, blobs: BlobStore) -> Reply[Drop]:
+def start_drop(new: NewDrop, who: Principal, intake: IntakeStore, blobs: BlobStore, limits: UploadLimits) -> Reply[Drop]:
     """A URL for one whole file: PUT it there, and it becomes a file by itself."""
+    actions.check_left(intake, limits)
     return Reply(actions.drop(who, blobs, new.name), status=201)

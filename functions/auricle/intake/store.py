@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -20,13 +21,14 @@ from sqlalchemy import (
     func,
     or_,
     select,
+    tuple_,
 )
 from sqlalchemy.dialects.postgresql import insert
 
 from auricle.access.store import principals
 from auricle.contract.store import Store
 from auricle.files.model import FileId
-from auricle.files.relations import originals
+from auricle.files.relations import bytes_kept, originals
 from auricle.intake.model import DROPS, Upload, UploadId, UploadState
 from auricle.schema import metadata
 
@@ -56,6 +58,11 @@ arrivals = Table(
 )
 DROP_KEPT = timedelta(hours=1)
 """A dropped object stays this long after it was pinned: whoever is about to replace it has done so, and keeps the newer one."""
+
+RESERVING = 7022
+"""The lock of whoever takes room for an upload, where there is not room for any."""
+LOOKED_UP = 1000
+"""Pairs of one query: PostgreSQL takes 65,535 parameters at most."""
 
 
 class IntakeStore(Store):
@@ -100,12 +107,29 @@ class IntakeStore(Store):
         old = uploads.c.expires_at < func.now() - timedelta(days=days)
         self.db.execute(uploads.delete().where(uploads.c.state != UploadState.OPEN, old))
 
+    def taken(self, *, alone: bool = False) -> int:
+        """Bytes of all files, announced ones included. `alone`: nobody else asks so before this unit of work ends."""
+        if alone:
+            self.db.execute(select(func.pg_advisory_xact_lock(RESERVING)))
+        row = self.db.execute(bytes_kept).one()
+        return int(row.stored + row.unfinished)
+
     # Arrivals.
 
     def arrive(self, key: str, etag: str, file_id: FileId) -> bool:
         """Whoever says first that this version is there makes it `file_id`; False for everybody else."""
         statement = insert(arrivals).values(key=key, etag=etag, file_id=file_id).on_conflict_do_nothing()
         return self.db.execute(statement.returning(arrivals.c.key)).first() is not None
+
+    def arrived_of(self, told: Iterable[tuple[str, str]]) -> set[tuple[str, str]]:
+        """Which of these keys and versions have arrived already."""
+        pairs = list(dict.fromkeys(told))
+        found: set[tuple[str, str]] = set()
+        for start in range(0, len(pairs), LOOKED_UP):
+            some = pairs[start : start + LOOKED_UP]
+            query = select(arrivals.c.key, arrivals.c.etag).where(tuple_(arrivals.c.key, arrivals.c.etag).in_(some))
+            found |= {(row.key, row.etag) for row in self.db.execute(query)}
+        return found
 
     def etag_of(self, key: str, file_id: FileId) -> str | None:
         """The version of `key` that is the file."""

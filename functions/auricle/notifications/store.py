@@ -30,6 +30,7 @@ event_log = Table(
     Column("seq", BigInteger, Identity(always=True), primary_key=True),
     Column("xid", Xid8, nullable=False, server_default=text("pg_current_xact_id()")),
     Column("owner", Uuid, nullable=False),
+    Column("file_id", Uuid),  # what it is about: also those with whom the file is shared see it
     Column("type", Text, nullable=False),
     Column("at", DateTime(timezone=True), nullable=False, server_default=func.now()),
     Column("data", JSONB, nullable=False),
@@ -40,9 +41,9 @@ event_log = Table(
 class EventLogStore(Store):
     """Appends; `ports.feed` reads."""
 
-    def append(self, owner: UUID, type: str, data: msgspec.Struct | dict[str, object]) -> None:
-        """Tell `owner`'s listeners, once this transaction commits."""
-        self.db.execute(event_log.insert().values(owner=owner, type=type, data=msgspec.to_builtins(data)))
+    def append(self, owner: UUID, file_id: UUID, type: str, data: msgspec.Struct | dict[str, object]) -> None:
+        """Tell the listeners of who owns a file or has a grant on it, once this transaction commits."""
+        self.db.execute(event_log.insert().values(owner=owner, file_id=file_id, type=type, data=msgspec.to_builtins(data)))
 
     def trim(self, days: int) -> int:
         """Forget what no listener will ask for."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
 from auricle.contract.event import Envelope, Fact
+from auricle.contract.store import Units
 
 
 class Bus(Protocol):
@@ -16,6 +17,14 @@ class Bus(Protocol):
 
     def republish(self, event: Envelope) -> None:
         """Send an old event's content again under a new id, signed anew; `causationid` names the old one."""
+        ...
+
+
+class PublishingUnits(Units, Protocol):
+    """Short units of work that also publish: for slow work that holds no transaction, and tells what came of it."""
+
+    def publish(self, db: Any, fact: Fact, *, id: str | None = None) -> None:
+        """Record `fact` in the open unit `db`, whoever opened it: it leaves if, and only if, that one commits."""
         ...
 
 

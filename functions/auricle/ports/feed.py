@@ -23,5 +23,5 @@ class EventFeed(Protocol):
     """The event log as it grows, without gaps: an entry is seen only when every earlier one is committed or gone."""
 
     def follow(self, owner: UUID, after: str | None) -> Iterator[Happening | None]:
-        """Entries after `after` (None: from now on) as they come; None every 15 s so that the line is kept open."""
+        """Entries that they may see, after `after` (None: from now on), as they come; None every 15 s."""
         ...

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import msgspec
-import numpy
-from numpy.typing import NDArray
 
 from auricle.ports.media import Clip
 
-Samples = NDArray[numpy.float32]
+if TYPE_CHECKING:
+    # The operator, whose image has no numpy, renders the functions that name these ports.
+    import numpy
+    from numpy.typing import NDArray
+
+Samples: TypeAlias = "NDArray[numpy.float32]"
 
 
 class Word(msgspec.Struct, frozen=True):

@@ -20,9 +20,11 @@ from auricle.ports.blobs import Audience, BlobStore
 from auricle.ports.bus import Bus
 from auricle.ports.keyring import Receipts
 from auricle.runs import conducting
-from auricle.runs.conducting import ChunkOutline, Piece, PieceState
+from auricle.runs.conducted import ChunkOutline, Piece, PieceState
 from auricle.runs.events import CancelRequested, RetryRequested, RunFinished, RunRequested, StepReleased
+from auricle.runs.limits import admission
 from auricle.runs.model import (
+    Awaited,
     Outputs,
     Pace,
     Run,
@@ -64,14 +66,13 @@ def request(
     files: FileStore,
     events: EventLogStore,
     bus: Bus,
-    owner: Any,
     file_id: FileId,
     steps: Sequence[StepName],
     options: Options | None,
     supersede: bool,
 ) -> Run:
     """A new run, queued. `Conflict` names the one that is active, unless `supersede` cancels it."""
-    file = files.held(owner, file_id)
+    file = files.lock(file_id)
     if file is None:
         raise NotFound("There is no such file.")
     if file.life is FileState.UPLOADING or file.key is None:
@@ -90,11 +91,11 @@ def request(
             raise Conflict("This file is being worked on. Wait, cancel that run, or say supersede=true.", run_id=active)
         cancel(runs, events, bus, active)
     id = RunId(uuid7())
-    runs.create(id, file_id, owner, conducting.begun(chosen, plan))
+    runs.create(id, file_id, file.owner, conducting.begun(chosen, plan))
     bus.publish(RunRequested(run_id=id, file_id=file_id), id=f"{id}/requested")
-    run = runs.get(owner, id)
+    run = runs.get(id)
     assert run is not None
-    events.append(owner, "run", run)
+    events.append(file.owner, file_id, "run", run)
     return run
 
 
@@ -111,7 +112,7 @@ def _check_results(runs: RunStore, file_id: FileId, plan: Sequence[StepName], ha
 
 def cancel(runs: RunStore, events: EventLogStore, bus: Bus, id: RunId) -> None:
     """Stop a run now: nothing more is released, what comes back is dropped."""
-    held = runs.hold(id)
+    held = runs.hold(id, None, 0)
     if held is not None and conducting.cancel(held.run):
         _save(runs, events, bus, held, [], {})
 
@@ -123,10 +124,25 @@ def cancel_file(runs: RunStore, events: EventLogStore, bus: Bus, file_id: FileId
         cancel(runs, events, bus, active)
 
 
+def check_retry(runs: RunStore, chunks: ChunkStore, id: RunId) -> None:
+    """`Conflict` when a retry would do nothing: the recording was cut anew since, and the run's pieces are of the old cut."""
+    held = runs.peek(id)
+    if held is None or not conducting.retry(held.run):
+        return
+    if not conducting.fits(held.run, [_outline(chunk) for chunk in chunks.of(held.file_id)]):
+        raise Conflict(
+            "The file was prepared anew since this run. Start a new run instead: POST /api/files/{id}/runs.",
+            file_id=held.file_id,
+        )
+
+
 def advance(fact: Fact, desk: Desk) -> None:
     """Take in one fact, and release what follows from it."""
+    if isinstance(fact, RunFinished):
+        admission.call_next(desk.runs, desk.bus, desk.pace)
+        return
     id = _opened(fact, desk) if isinstance(fact, FileReceived) else _run_of(fact)
-    held = desk.runs.hold(id) if id is not None else None
+    held = _taken(id, fact, desk) if id is not None else None
     if held is None or not _genuine(fact, desk.receipts):
         return
     match fact:
@@ -143,20 +159,32 @@ def advance(fact: Fact, desk: Desk) -> None:
         case _:
             if not conducting.hear(held.run, fact, desk.pace.task_attempts):
                 return
+            _note_cold_start(held, fact, desk)
     _go_on(held, desk)
 
 
+def _taken(id: RunId, fact: Fact, desk: Desk) -> Held | None:
+    """The run with what the decision depends on: everything when it is tried again, else what is near the piece."""
+    if isinstance(fact, RetryRequested):
+        return desk.runs.hold(id)
+    work = getattr(fact, "work", None)
+    return desk.runs.hold(id, (work, getattr(fact, "index", 0)) if work else None, desk.pace.window)
+
+
 def sweep(desk: Desk, limit: int = 50) -> int:
-    """Release again what was never answered in time; returns how many pieces that were."""
+    """Release again what was never answered in time, and what waited for a limit; returns how many pieces of the former."""
     swept = 0
+    if desk.pace.suspended:
+        return swept
     for run_id in sorted({run_id for run_id, _, _ in desk.runs.due(limit)}):  # in one order: two sweeps never deadlock
-        held = desk.runs.hold(run_id)
+        held = desk.runs.hold(run_id, None, desk.pace.window)
         still_due = desk.runs.due(limit, run_id)  # asked again under the lock: another sweep or an answer may have come first
         if held is None or not still_due:
             continue
         for _, step, index in still_due:
             swept += conducting.expire(held.run, step, index, desk.pace.task_attempts)
         _go_on(held, desk)
+    admission.resume(desk.runs, desk.bus, desk.pace)
     return swept
 
 
@@ -219,27 +247,41 @@ def _genuine(fact: Fact, receipts: Receipts) -> bool:
     return False
 
 
+def _note_cold_start(held: Held, fact: Fact, desk: Desk) -> None:
+    """What a speech function says it took to be there; its receipt was looked at."""
+    told = getattr(fact, "cold_start", None)
+    if told is not None and told.believable:
+        desk.runs.note_cold_start(held.id, fact.work, told)  # type: ignore[attr-defined]
+
+
 def _go_on(held: Held, desk: Desk) -> None:
     """Release what can be released, save, and tell."""
     chunks: dict[int, ChunkRow] | None = None
     if conducting.wants_outline(held.run):
         chunks = {chunk.index: chunk for chunk in desk.chunks.of(held.file_id)}
         conducting.outline(held.run, [_outline(chunk) for chunk in chunks.values()])
-    released = conducting.release(held.run, desk.pace.window)
-    if chunks is None and any(piece.step in conducting.CHUNKED for piece in released):
-        chunks = {chunk.index: chunk for chunk in desk.chunks.of(held.file_id)}
+    released = conducting.release(held.run, admission.room(held, desk.runs, desk.files, desk.pace))
+    wanted = {piece.index for piece in released if piece.step in conducting.CHUNKED}
+    if chunks is None and wanted:
+        chunks = {chunk.index: chunk for chunk in desk.runs.chunks(held.file_id, wanted)}
     for piece in released:
         fact = _released(held, piece, chunks or {}, desk)
         desk.bus.publish(fact, id=f"{held.id}/{piece.step}/{piece.index}/{piece.attempt}/{piece.releases}")
-    _save(desk.runs, desk.log, desk.bus, held, released, _seconds(desk.pace))
+    _save(desk.runs, desk.log, desk.bus, held, released, _seconds(desk.pace), desk.pace.awaited)
 
 
 def _save(
-    runs: RunStore, events: EventLogStore, bus: Bus, held: Held, released: list[Piece], seconds: dict[StepName, int]
+    runs: RunStore,
+    events: EventLogStore,
+    bus: Bus,
+    held: Held,
+    released: list[Piece],
+    seconds: dict[StepName, int],
+    awaited: Awaited = Awaited.SPEECH_WORKER,
 ) -> None:
-    run = runs.save(held, conducting.warnings_of(held.run), released, seconds)
+    run = runs.save(held, conducting.warnings_of(held.run), released, seconds, awaited)
     if _news(held.was, run):
-        events.append(held.owner, "run", run)
+        events.append(held.owner, held.file_id, "run", run)
     if run.state.over and not held.was.state.over:
         fact = RunFinished(run_id=held.id, file_id=held.file_id, state=run.state, error=run.error)
         bus.publish(fact)
@@ -247,10 +289,10 @@ def _save(
 
 def _news(was: Run, now: Run) -> bool:
     """Whether somebody who watches would see a difference."""
-    if (was.state, was.warnings, was.error) != (now.state, now.warnings, now.error):
+    if (was.state, was.warnings, was.error, was.waiting_for) != (now.state, now.warnings, now.error, now.waiting_for):
         return True
     for a, b in zip(was.steps, now.steps, strict=True):
-        if (a.state, a.error, a.attempts) != (b.state, b.error, b.attempts):
+        if (a.state, a.error, a.attempts, a.waiting_for) != (b.state, b.error, b.attempts, b.waiting_for):
             return True
         if int(a.progress / SMALLEST_NEWS) != int(b.progress / SMALLEST_NEWS):
             return True
@@ -310,10 +352,11 @@ def _voices_released(held: Held, piece: Piece, desk: Desk, common: dict[str, Any
     """`cluster` gets a list of URLs in an object of its own: hundreds of them would not fit into an event."""
     blobs, life = desk.blobs, _life(desk.pace, piece)
     source = held if StepName.DIARIZE in held.run.steps else _held(desk.runs, held.file_id, StepName.DIARIZE)
-    heard = [p for p in (source.run.of(StepName.DIARIZE) if source else []) if p.state is PieceState.DONE]
+    heard = desk.runs.done(source.id, StepName.DIARIZE) if source else set()
+    heard |= {p.index for p in (source.run.of(StepName.DIARIZE) if source else ()) if p.state is PieceState.DONE}
     urls = [
-        blobs.sign_get(result_key(held.file_id, source.id, StepName.DIARIZE, p.index), life, Audience.POD)
-        for p in sorted(heard, key=lambda p: p.index)
+        blobs.sign_get(result_key(held.file_id, source.id, StepName.DIARIZE, index), life, Audience.POD)
+        for index in sorted(heard)
         if source is not None
     ]
     key = manifest_key(held.file_id, held.id, piece.attempt, piece.releases)

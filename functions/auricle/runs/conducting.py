@@ -8,19 +8,22 @@ closes what is finished; all three may be called in any order and any number of 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from enum import StrEnum
 
 from auricle.contract.event import Fact
 from auricle.files.model import Options
+from auricle.runs.conducted import ChunkOutline, Conducted, Piece, PieceState, StepRecord
 from auricle.runs.events import StepFailed, StepFinished, StepProgressed
 from auricle.runs.model import RunState, StepName, StepState
 from auricle.speech.events import WorkFailed, WorkHeard
 
 MOST_RELEASES = 5
-"""How often one attempt is released when its deadline passes; then the attempt counts as failed."""
+"""How often one attempt is released when its deadline passes although somebody began it; then it counts as failed."""
+UNTAKEN = (
+    "Nobody took this work for days: no GPU (or speech worker) was free, or none gets ready. `auricle status` may say why."
+)
 NO_SPEECH = "No speech was found."
 CHUNKED = (StepName.TRANSCRIBE, StepName.DIARIZE)
+SPEECH = (*CHUNKED, StepName.CLUSTER)
 NEEDS: dict[StepName, tuple[StepName, ...]] = {
     StepName.PREPARE: (),
     StepName.TRANSCRIBE: (StepName.PREPARE,),
@@ -34,77 +37,14 @@ FATAL = (StepName.PREPARE, StepName.ASSEMBLE)
 """Without these there is no transcript; every other failure costs less than the run."""
 
 
-class PieceState(StrEnum):
-    """Where a piece of work is."""
+def in_hand(piece: Piece, turn: int, about: tuple[StepName, int] | None, window: int) -> bool:
+    """Whether a decision about the piece `about` can depend on this one; `turn` counts a step's waiting pieces from 0.
 
-    WAITING = "waiting"
-    RELEASED = "released"
-    DONE = "done"
-    FAILED = "failed"
-
-    @property
-    def over(self) -> bool:
-        """Whether nothing more will come of it."""
-        return self in (PieceState.DONE, PieceState.FAILED)
-
-
-@dataclass(slots=True)
-class Piece:
-    """One piece of a step's work. `weight` is its seconds of speech; `attempt` counts from 1."""
-
-    step: StepName
-    index: int
-    start: float = 0.0
-    end: float = 0.0
-    weight: float = 1.0
-    state: PieceState = PieceState.WAITING
-    attempt: int = 1
-    releases: int = 0
-    fraction: float = 0.0
-    error: str | None = None
-    sha256: str | None = None
-    size: int | None = None
-    renewed: bool = False
-    """A sign of life came: its deadline moves."""
-
-
-@dataclass(slots=True)
-class StepRecord:
-    """One step, as it is kept."""
-
-    name: StepName
-    state: StepState = StepState.WAITING
-    progress: float = 0.0
-    attempts: int = 0
-    error: str | None = None
-
-
-@dataclass(slots=True)
-class Conducted:
-    """A run as the conductor holds it. `notes` are warnings that steps reported; the others follow from the pieces."""
-
-    options: Options
-    steps: dict[StepName, StepRecord]
-    pieces: dict[tuple[StepName, int], Piece] = field(default_factory=dict)
-    state: RunState = RunState.QUEUED
-    error: str | None = None
-    notes: list[str] = field(default_factory=list)
-    speech: bool | None = None
-    """Whether the recording has speech; None until it is prepared."""
-
-    def of(self, step: StepName) -> list[Piece]:
-        """A step's pieces."""
-        return [piece for piece in self.pieces.values() if piece.step is step]
-
-
-@dataclass(frozen=True, slots=True)
-class ChunkOutline:
-    """What the conductor has to know of a chunk."""
-
-    index: int
-    start: float
-    end: float
-    speech: float
+    `runs.store` says the same in SQL.
+    """
+    waits_its_turn = piece.state is PieceState.WAITING and turn < window
+    outstanding = piece.state in (PieceState.RELEASED, PieceState.FAILED)
+    return piece.step not in CHUNKED or outstanding or waits_its_turn or (piece.step, piece.index) == about
 
 
 def begun(options: Options, plan: Sequence[StepName]) -> Conducted:
@@ -141,8 +81,14 @@ def hear(run: Conducted, fact: Fact, attempts: int) -> bool:
     piece = run.pieces.get((fact.work, getattr(fact, "index", 0)))
     if piece is None or piece.state is not PieceState.RELEASED or piece.attempt != fact.attempt:
         return False
+    if isinstance(fact, StepFailed) and fact.release and fact.release < piece.releases:
+        return False  # a newer release is out
+    if _untaken(piece, fact):
+        _wait_on(run, piece)
+        return True
+    run.stirred.add(piece.step)
     if isinstance(fact, StepProgressed):
-        piece.renewed = True
+        piece.renewed = piece.begun = True
         piece.fraction = max(piece.fraction, min(1.0, fact.fraction))
         return True
     if isinstance(fact, StepFinished):
@@ -159,10 +105,31 @@ def hear(run: Conducted, fact: Fact, attempts: int) -> bool:
     return True
 
 
+def _untaken(piece: Piece, fact: Fact | None) -> bool:
+    """Whether a release came back that nobody had begun: it waited for a GPU for longer than the broker does."""
+    came_back = fact is None or (isinstance(fact, StepFailed) and not fact.permanent)
+    return came_back and piece.step in SPEECH and not piece.begun
+
+
+def _wait_on(run: Conducted, piece: Piece) -> None:
+    """Release it again, with fresh links: every GPU was busy, which is not the work's fault and costs no attempt."""
+    if run.steps[piece.step].forsaken:
+        fail(piece, UNTAKEN, attempts=0)
+    else:
+        piece.state = PieceState.WAITING
+
+
+def unattended(run: Conducted, step: StepName) -> bool:
+    """Whether a speech step's pieces are out and nobody has begun any."""
+    out = [piece for piece in run.pieces.values() if piece.step is step and piece.state is PieceState.RELEASED]
+    return step in SPEECH and bool(out) and not any(piece.begun for piece in out)
+
+
 def fail(piece: Piece, error: str, attempts: int) -> None:
     """This attempt is lost: another one waits, unless it was the last of `attempts`."""
     piece.error = error
     piece.fraction = 0.0
+    piece.begun = False
     if piece.attempt >= attempts:
         piece.state = PieceState.FAILED
     else:
@@ -176,7 +143,9 @@ def expire(run: Conducted, step: StepName, index: int, attempts: int) -> bool:
     piece = run.pieces.get((step, index))
     if run.state.over or piece is None or piece.state is not PieceState.RELEASED:
         return False
-    if piece.releases >= MOST_RELEASES:
+    if _untaken(piece, None):
+        _wait_on(run, piece)
+    elif piece.releases >= MOST_RELEASES:
         fail(piece, "It was tried several times and never answered.", attempts)
     else:
         piece.state = PieceState.WAITING
@@ -195,8 +164,28 @@ def fits(run: Conducted, chunks: Iterable[ChunkOutline]) -> bool:
     return all((p.index, p.start, p.end) in there for p in open_pieces)
 
 
+def transcribes(run: Conducted) -> bool:
+    """Whether the run is to transcribe and has not begun to; what is retried begins anew."""
+    step, rest = run.steps.get(StepName.TRANSCRIBE), run.beyond(StepName.TRANSCRIBE)
+    begun = rest.done or rest.attempts or any(p.releases or p.state.over for p in run.of(StepName.TRANSCRIBE))
+    return step is not None and not (run.state.over or _over(step.state) or _pointless(run, StepName.TRANSCRIBE) or begun)
+
+
+def transcription_begins(run: Conducted) -> bool:
+    """Whether the next `release` is the first that lets anything be transcribed."""
+    settle(run)
+    return transcribes(run) and _ready(run, StepName.TRANSCRIBE)
+
+
+def refuse(run: Conducted, reason: str) -> None:
+    """It may not be transcribed: the run fails with this reason. What is prepared stays, and it can be tried again."""
+    step = run.steps[StepName.TRANSCRIBE]
+    step.state, step.error = StepState.FAILED, reason
+    settle(run)
+
+
 def release(run: Conducted, window: int) -> list[Piece]:
-    """What goes out now, at most `window` pieces of a step at once."""
+    """What goes out now, at most `window` pieces of a step at once; 0: nothing may."""
     settle(run)
     if run.state.over:
         return []
@@ -209,9 +198,10 @@ def release(run: Conducted, window: int) -> list[Piece]:
         for piece in [p for p in pieces if p.state is PieceState.WAITING][: max(0, free)]:
             piece.state = PieceState.RELEASED
             piece.releases += 1
+            piece.begun = False
             released.append(piece)
     if released:
-        run.state = RunState.RUNNING
+        run.state, run.in_line = RunState.RUNNING, False
         settle(run)
     return released
 
@@ -262,10 +252,11 @@ def retry(run: Conducted) -> bool:
             if piece.releases:
                 piece.attempt += 1
             piece.state, piece.releases, piece.fraction, piece.error = PieceState.WAITING, 0, 0.0, None
+            piece.begun = False
     for name, step in run.steps.items():
         if name in redone or not _over(step.state) or step.state in (StepState.CANCELLED, StepState.SKIPPED):
             step.state, step.error = StepState.WAITING, None
-    run.state, run.error = RunState.RUNNING, None
+    run.state, run.error = RunState.QUEUED, None
     return True
 
 
@@ -279,7 +270,7 @@ def warnings_of(run: Conducted) -> list[str]:
             found.append(f"{_minutes(piece)} could not be transcribed: {piece.error}")
     heard = run.of(StepName.DIARIZE)
     lost = [p for p in heard if p.state is PieceState.FAILED]
-    if lost and len(lost) < len(heard):
+    if lost and len(lost) < len(heard) + run.beyond(StepName.DIARIZE).done + run.beyond(StepName.DIARIZE).waiting:
         found += [f"The voices of {_minutes(p).lower()} could not be heard: {p.error}" for p in lost]
     for name in (StepName.DIARIZE, StepName.CLUSTER):
         step = run.steps.get(name)
@@ -307,20 +298,21 @@ def _ready(run: Conducted, name: StepName) -> bool:
 
 
 def _settle_step(run: Conducted, name: StepName, step: StepRecord) -> None:
-    pieces = run.of(name)
-    step.attempts = max((p.attempt for p in pieces if p.releases or p.state.over), default=step.attempts)
+    pieces, rest = run.of(name), run.beyond(name)
+    step.attempts = max((*(p.attempt for p in pieces if p.releases or p.state.over), rest.attempts)) or step.attempts
     if _over(step.state):
         return
     if _pointless(run, name):
         step.state, step.progress = StepState.SKIPPED, 1.0
         return
-    if any(p.releases for p in pieces):
+    if rest.attempts or any(p.releases for p in pieces):
         step.state = StepState.RUNNING
-    total = sum(p.weight for p in pieces)
-    step.progress = sum(p.weight * (1.0 if p.state.over else p.fraction) for p in pieces) / total if total else 0.0
-    if pieces and all(p.state.over for p in pieces):
+    total = sum(p.weight for p in pieces) + rest.weight
+    worth = sum(p.weight * (1.0 if p.state.over else p.fraction) for p in pieces) + rest.worked
+    step.progress = min(1.0, worth / total) if total else 0.0
+    if (pieces or rest.done) and not rest.waiting and all(p.state.over for p in pieces):
         failed = [p for p in pieces if p.state is PieceState.FAILED]
-        worked = len(failed) < len(pieces)
+        worked = len(failed) < len(pieces) + rest.done
         step.state = StepState.SUCCEEDED if worked else StepState.FAILED
         step.error = None if worked else failed[0].error
 
@@ -343,9 +335,11 @@ def _close(run: Conducted, state: RunState, error: str | None) -> None:
 
 def _recall(run: Conducted) -> None:
     """Nobody waits for what is out any more: it is never due, and its answers are those of another attempt."""
+    run.in_line = False
     for piece in run.pieces.values():
         if piece.state is PieceState.RELEASED:
             piece.state, piece.attempt, piece.releases, piece.fraction = PieceState.WAITING, piece.attempt + 1, 0, 0.0
+            piece.begun = False
 
 
 def _over(state: StepState) -> bool:

@@ -74,6 +74,7 @@ class StepFailed(Fact, frozen=True, kw_only=True):
     index: int = 0
     error: str
     permanent: bool = True
+    release: int = 0  # of the event that nobody managed; 0: not known
 
 
 class StepProgressed(Fact, frozen=True, kw_only=True):
@@ -92,9 +93,10 @@ class StepProgressed(Fact, frozen=True, kw_only=True):
 
 
 class RunFinished(Fact, frozen=True, kw_only=True):
-    """A run is over."""
+    """A run is over. The conductor hears it too: another one may have its turn."""
 
     TYPE: ClassVar[str] = "auricle.runs.finished.v1"
+    CONCERNS: ClassVar[str] = "run"
 
     run_id: RunId
     file_id: FileId

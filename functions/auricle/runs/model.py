@@ -54,6 +54,48 @@ class StepState(StrEnum):
     CANCELLED = "cancelled"
 
 
+class Awaited(StrEnum):
+    """What a step waits for whose pieces are out while nobody has begun any for some time; or a run that may not begin yet."""
+
+    GPU = "gpu"  # on deployments whose speech functions run on GPUs
+    SPEECH_WORKER = "speech worker"
+    TURN = "turn"  # as many other runs are under way as the deployment allows
+
+
+LONGEST = 7 * 86400.0
+"""Seconds: longer than any delivery is kept."""
+
+
+class ColdStart(msgspec.Struct, frozen=True, kw_only=True):
+    """Why a delivery waited although nobody was busy: no process of the function was awake, and one was started for it.
+
+    Seconds, one phase after the other, beginning `at` the event's time. None: not to be known here, or nothing of the kind.
+    """
+
+    function: str
+    at: datetime
+    index: int = 0
+    """Which of the step's pieces."""
+    queued: float = 0.0
+    """Until a node was given the pod: broker, activator, autoscaler, scheduler. Without pods: until the process started."""
+    scheduled: float | None = None
+    """Until the node made the pod's sandbox: volumes, secrets."""
+    image: float | None = None
+    """Until the container was created: network, pulling the image."""
+    process: float = 0.0
+    """Until requests are answered: container, interpreter, imports."""
+    model: float | None = None
+    """Until the speech model was in memory."""
+    first_byte: float = 0.0
+    """Until the answer: the work itself."""
+
+    @property
+    def believable(self) -> bool:
+        """Whether every phase is a length of time: speech functions hold no key, and say this of themselves."""
+        seconds = (self.queued, self.scheduled, self.image, self.process, self.model, self.first_byte)
+        return all(0.0 <= value <= LONGEST for value in seconds if value is not None) and len(self.function) <= 100
+
+
 class Step(msgspec.Struct, frozen=True, kw_only=True):
     """One stage in a run. `progress` 0..1; `attempts` counts tries beyond the pieces' first ones too."""
 
@@ -62,12 +104,18 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     progress: float
     attempts: int
     error: str | None = None
+    waiting_for: Awaited | None = None
     started_at: datetime | None = None
     finished_at: datetime | None = None
+    cold_starts: tuple[ColdStart, ...] = ()
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):
-    """One execution of the pipeline on one file."""
+    """One execution of the pipeline on one file. `waiting_for` says that nobody works on it, and until what is free.
+
+    `waits_for_others`: while it waits for its turn, how many runs are under way or came before it; whoever has fewer under
+    way goes first. `cold_starts` are the conductor's own; the steps have theirs.
+    """
 
     id: RunId
     file_id: FileId
@@ -76,8 +124,11 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     steps: tuple[Step, ...]
     created_at: datetime
     error: str | None = None
+    waiting_for: Awaited | None = None
+    waits_for_others: int | None = None
     started_at: datetime | None = None
     finished_at: datetime | None = None
+    cold_starts: tuple[ColdStart, ...] = ()
 
 
 class Pace(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,6 +140,17 @@ class Pace(msgspec.Struct, frozen=True, kw_only=True):
     transcribe_model: str = "whisper-demo"
     diarize_model: str = "voices-demo"
     chunk_seconds: float = 300.0
+    awaited: Awaited = Awaited.SPEECH_WORKER
+    """What its speech functions wait for when all are busy."""
+    prewarm: bool = True
+    offered: tuple[str, ...] = ()
+    """Models that people may ask for; none: any."""
+    suspended: bool = False
+    """Nothing new goes out."""
+    max_runs: int = 0
+    """Runs under way at once; 0: any."""
+    minutes_per_month: int | None = None
+    """Minutes of recordings whose transcription may begin in a calendar month; None: any."""
 
 
 class Outputs(msgspec.Struct, frozen=True, kw_only=True):
@@ -133,6 +195,12 @@ def check(options: Options) -> None:
         raise Invalid("Options hold a character that cannot be kept (NUL). Remove it.", field="options")
     if options.audio_track is not None and not 0 <= options.audio_track < 100:
         raise Invalid("audio_track counts the audio tracks from 0.", field="options.audio_track")
+
+
+def check_model(options: Options, pace: Pace) -> None:
+    """`Invalid` when the model is none that this deployment serves: nobody would hear the work."""
+    if options.model is not None and pace.offered and options.model not in (*pace.offered, pace.transcribe_model):
+        raise Invalid(f"This deployment serves the models {', '.join(pace.offered)}.", field="options.model")
 
 
 def plan_of(asked: Sequence[StepName], options: Options) -> tuple[StepName, ...]:

@@ -9,12 +9,12 @@ from auricle.contract.function import route
 from auricle.contract.http import Body, Page, PageQuery, Reply
 from auricle.errors import Conflict, NotFound
 from auricle.files.model import FileId, OptionsChange
-from auricle.files.store import FileStore
+from auricle.files.store import ChunkStore, FileStore
 from auricle.notifications.store import EventLogStore
 from auricle.ports.bus import Bus
 from auricle.runs import actions
 from auricle.runs.events import RetryRequested
-from auricle.runs.model import Run, RunId, RunState, StepName
+from auricle.runs.model import Pace, Run, RunId, RunState, StepName, check_model
 from auricle.runs.store import RunStore
 
 NO_RUN = "There is no such run."
@@ -39,18 +39,20 @@ class RunQuery(PageQuery, frozen=True, kw_only=True):
 
 @route("POST /api/files/{file_id}/runs", permission=Permission.RUN, status=201)
 def start_run(
-    file_id: FileId, new: NewRun, who: Principal, runs: RunStore, files: FileStore, log: EventLogStore, bus: Bus
+    file_id: FileId, new: NewRun, runs: RunStore, files: FileStore, log: EventLogStore, bus: Bus, pace: Pace
 ) -> Reply[Run]:
     """Work on a file (again): everything, or only some steps on what earlier runs found."""
-    file = files.get(who.id, file_id)
+    file = files.get(file_id)
     options = new.options.applied_to(file.options) if file is not None and new.options is not None else None
-    run = actions.request(runs, files, log, bus, who.id, file_id, new.steps, options, new.supersede)
+    if file is not None:
+        check_model(options or file.options, pace)
+    run = actions.request(runs, files, log, bus, file_id, new.steps, options, new.supersede)
     return Reply(run, status=201, location=f"/api/runs/{run.id}")
 
 
 @route("GET /api/runs", permission=Permission.READ)
 def list_runs(query: RunQuery, who: Principal, runs: RunStore) -> Page[Run]:
-    """The caller's runs, newest first."""
+    """Runs on files that the caller sees, newest first."""
     return uuid_cursor(
         query,
         lambda limit, before: runs.page(who.id, limit, RunId(before) if before else None, query.file_id, query.state),
@@ -58,25 +60,25 @@ def list_runs(query: RunQuery, who: Principal, runs: RunStore) -> Page[Run]:
 
 
 @route("GET /api/runs/{run_id}", permission=Permission.READ)
-def get_run(run_id: RunId, who: Principal, runs: RunStore) -> Run:
+def get_run(run_id: RunId, runs: RunStore) -> Run:
     """One run with its steps."""
-    return _mine(run_id, who, runs)
+    return _found(run_id, runs)
 
 
 @route("POST /api/runs/{run_id}/cancel", permission=Permission.RUN, status=202)
-def cancel_run(run_id: RunId, who: Principal, runs: RunStore, log: EventLogStore, bus: Bus) -> Reply[Run]:
+def cancel_run(run_id: RunId, runs: RunStore, log: EventLogStore, bus: Bus) -> Reply[Run]:
     """Stop a run: what is under way may finish, nothing more is begun."""
-    run = _mine(run_id, who, runs)
+    run = _found(run_id, runs)
     if run.state.over and run.state is not RunState.CANCELLED:
         raise Conflict(f"This run is over: it {run.state}.")
     actions.cancel(runs, log, bus, run_id)
-    return Reply(_mine(run_id, who, runs), status=202)
+    return Reply(_found(run_id, runs), status=202)
 
 
 @route("POST /api/runs/{run_id}/retry", permission=Permission.RUN, status=202)
-def retry_run(run_id: RunId, who: Principal, runs: RunStore, bus: Bus) -> Reply[Run]:
+def retry_run(run_id: RunId, runs: RunStore, chunks: ChunkStore, bus: Bus) -> Reply[Run]:
     """Try again what failed or was cancelled; what succeeded is kept."""
-    run = _mine(run_id, who, runs)
+    run = _found(run_id, runs)
     if not run.state.over:
         raise Conflict("This run is not over yet.")
     if run.state is RunState.SUCCEEDED and not run.warnings:
@@ -84,12 +86,13 @@ def retry_run(run_id: RunId, who: Principal, runs: RunStore, bus: Bus) -> Reply[
     active = runs.active(run.file_id)
     if active is not None:
         raise Conflict("Another run works on this file. Wait for it, or cancel it.", run_id=active)
+    actions.check_retry(runs, chunks, run_id)
     bus.publish(RetryRequested(run_id=run_id))
     return Reply(run, status=202)
 
 
-def _mine(run_id: RunId, who: Principal, runs: RunStore) -> Run:
-    run = runs.get(who.id, run_id)
+def _found(run_id: RunId, runs: RunStore) -> Run:
+    run = runs.get(run_id)
     if run is None:
         raise NotFound(NO_RUN)
     return run

@@ -14,6 +14,7 @@ from auricle.runs import actions
 from auricle.runs.events import (
     CancelRequested,
     RetryRequested,
+    RunFinished,
     RunRequested,
     StepFailed,
     StepFinished,
@@ -28,6 +29,7 @@ HEARD = (
     RunRequested,
     CancelRequested,
     RetryRequested,
+    RunFinished,
     StepFinished,
     StepFailed,
     StepProgressed,
@@ -39,6 +41,7 @@ About = (
     | RunRequested
     | CancelRequested
     | RetryRequested
+    | RunFinished
     | StepFinished
     | StepFailed
     | StepProgressed

@@ -12,10 +12,9 @@ from collections.abc import Callable
 from flask import Request, Response, current_app, has_app_context
 
 from auricle.contract.function import registry
-from auricle.runtime import rooms
+from auricle.runtime import coldstart, metrics, rooms, telemetry
 from auricle.runtime.eventdoor import EventDoor, broken, door_of
 from auricle.runtime.settings import Settings, settings
-from auricle.runtime.telemetry import start_logging
 from auricle.runtime.wiring import Wiring
 
 log = logging.getLogger(__name__)
@@ -40,6 +39,7 @@ class Bound:
             from auricle.runtime.timerdoor import TimerDoor
 
             self._events[rooms.TIMER_FUNCTION] = TimerDoor(registry.timers, self.wiring)
+        self._speech = tuple(name for name, stage in registry.stages.items() if name in mine and stage.secretless)
         routes = [route for route in registry.routes if route.function in mine]
         self._http: Handle | None = None
         if routes:
@@ -50,7 +50,10 @@ class Bound:
     def __call__(self, request: Request) -> Response:
         """Answer a probe, an event or a person."""
         if request.path in PROBES:
-            return Response("ok\n", mimetype="text/plain")
+            if self.wiring.settings.metrics_port:
+                metrics.open_door(self.wiring.settings.metrics_port)
+            trouble = self.wiring.trouble(self._speech) if self._speech and request.path == "/readyz" else ""
+            return Response(f"{trouble or 'ok'}\n", 503 if trouble else 200, mimetype="text/plain")
         if request.path.startswith("/events/") or (request.path == "/" and "ce-id" in request.headers):
             return self._event(request)
         if self._http is None:
@@ -69,12 +72,15 @@ class Bound:
 def bind() -> Handle:
     """What `functions/main.py` serves."""
     chosen = settings()
-    start_logging(chosen.log_level)
+    telemetry.start_logging(chosen.log_level)
+    if chosen.otel_exporter_otlp_endpoint and not chosen.otel_sdk_disabled:
+        telemetry.start_tracing(chosen.auricle_function)
     if has_app_context():
         from auricle.runtime.limits import MAX_BODY
 
         current_app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
     bound = Bound(chosen)
+    coldstart.begin(pod=bool(chosen.k_revision))
 
     def handle(request: Request) -> Response:  # functions-framework insists on a function
         return bound(request)

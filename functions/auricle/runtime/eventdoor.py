@@ -6,6 +6,7 @@ both. This half serves stages without secrets and imports no database; `inboxdoo
 
 from __future__ import annotations
 
+import io
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -13,11 +14,14 @@ from typing import Any
 
 import msgspec
 from flask import Request, Response
+from werkzeug.exceptions import RequestEntityTooLarge
 
 from auricle.contract.event import JSON, Envelope, Fact, decode, failure_of
 from auricle.contract.function import Stage
-from auricle.errors import Permanent, Rejected, Retryable
+from auricle.errors import Permanent, Rejected, Retryable, TooLarge
+from auricle.runtime import coldstart, telemetry
 from auricle.runtime.cloudevent import binary, envelope_of
+from auricle.runtime.limits import MAX_BODY
 from auricle.runtime.telemetry import traced
 from auricle.runtime.wiring import Wiring
 
@@ -60,19 +64,26 @@ class EventDoor(ABC):
 
     def __call__(self, request: Request) -> Response:
         """Handle one delivery."""
-        with traced(request.headers.get("ce-traceparent") or request.headers.get("traceparent")):
+        incoming = request.headers.get("ce-traceparent") or request.headers.get("traceparent")
+        with traced(incoming, self._stage.function), telemetry.delivery(self._stage.function) as watched:
+            response = self._answered(request, watched)
+            watched.status = response.status_code
+            return response
+
+    def _answered(self, request: Request, watched: telemetry.Delivery) -> Response:
+        try:
             try:
-                try:
-                    event = envelope_of({k.lower(): v for k, v in request.headers.items()}, request.get_data())
-                except Rejected as error:
-                    return self._no_event(request, error)
-                return self._handle(event)
-            except Retryable as error:
-                log.info("%s is tried again: %s", self._stage.function, error)
-                return later()
-            except Exception:
-                log.exception("%s failed", self._stage.function)
-                return broken()
+                event = envelope_of({k.lower(): v for k, v in request.headers.items()}, _data(request))
+            except Rejected as error:
+                return self._no_event(request, error)
+            watched.event = event
+            return self._handle(event)
+        except Retryable as error:
+            log.info("%s is tried again: %s", self._stage.function, error)
+            return later()
+        except Exception:
+            log.exception("%s failed", self._stage.function)
+            return broken()
 
     @abstractmethod
     def _handle(self, event: Envelope) -> Response:
@@ -110,8 +121,30 @@ class SecretlessDoor(EventDoor):
                 raise
             log.warning("%s cannot work: %s", self._stage.function, error, extra={"event": event.id})
             answer = failure_of(self._stage.failure, fact, str(error))
+        if answer is None:  # a fact that asks for no work: hearing it was all
+            return done()
+        answer = _told(answer, event, self._stage.function)
         # The id follows from the question, so a repeated delivery gives the same answer twice and the inbox keeps one.
         return reply(self._wiring.reply_envelope(answer, f"{event.id}/{self._stage.function}"))
+
+
+def _data(request: Request) -> bytes:
+    """What came. More than a door takes is no event of ours: they carry ids."""
+    try:
+        return request.get_data()
+    except RequestEntityTooLarge as error:
+        request.stream = io.BytesIO()  # functions-framework reads the rest before it answers, and would fail over the same size
+        raise TooLarge(
+            f"The event is larger than {MAX_BODY} bytes. Send ids; content belongs into the object store."
+        ) from error
+
+
+def _told(answer: Fact, event: Envelope, function: str) -> Fact:
+    """The answer with what this process took to be there, if it was started for this."""
+    if "cold_start" not in answer.__struct_fields__:
+        return answer
+    told = coldstart.process.tell(function, event.time, getattr(answer, "index", 0))
+    return answer if told is None else msgspec.structs.replace(answer, cold_start=told)
 
 
 def door_of(stage: Stage, wiring: Wiring) -> EventDoor:

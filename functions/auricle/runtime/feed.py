@@ -16,6 +16,7 @@ from uuid import UUID
 import msgspec
 from sqlalchemy import text
 
+from auricle.access.relations import shared_files
 from auricle.errors import Invalid, Retryable
 from auricle.ports.feed import Happening
 from auricle.runtime.database import Database
@@ -24,12 +25,14 @@ log = logging.getLogger(__name__)
 POLL_SECONDS = 0.25
 QUIET_SECONDS = 15.0
 """After so long without an entry a listener gets None, to keep the line open."""
+SHARED_SECONDS = 2.0
+"""A grant that was given or taken changes what an open line tells after so long; at every listener's cost of one query."""
 PAGE = 500
 KEPT = 2000
 """Entries the poller remembers; a listener that falls further behind reads the database itself."""
 
 _READ = text(
-    "select xid::text::bigint as xid, seq, owner, type, at, data::text as data from event_log"
+    "select xid::text::bigint as xid, seq, owner, file_id, type, at, data::text as data from event_log"
     " where (xid, seq) > (cast(cast(:xid as text) as xid8), :seq) and xid < pg_snapshot_xmin(pg_current_snapshot())"
     " order by xid, seq limit :n"
 )
@@ -44,6 +47,7 @@ Position = tuple[int, int]
 class _Entry:
     position: Position
     owner: UUID
+    file_id: UUID | None
     happening: Happening
 
 
@@ -67,8 +71,26 @@ class _Window:
             self.entries = self.entries[-KEPT:]
 
 
+class _Shared:
+    """The files that others shared with a listener, as they were at most `SHARED_SECONDS` ago."""
+
+    def __init__(self, database: Database, who: UUID) -> None:
+        self._database = database
+        self._who = who
+        self._files: frozenset[UUID] = frozenset()
+        self._until = 0.0
+
+    def holds(self, file_id: UUID | None) -> bool:
+        """Whether they may hear of it. Asked of the database only while others' files make news."""
+        if time.monotonic() >= self._until:
+            with self._database.work() as connection:
+                self._files = frozenset(connection.execute(shared_files(self._who)).scalars())
+            self._until = time.monotonic() + SHARED_SECONDS
+        return file_id in self._files
+
+
 class DatabaseFeed:
-    """`ports.feed.EventFeed` on the event log."""
+    """`ports.feed.EventFeed` on the event log: what is about one's own files, and about those that others shared."""
 
     def __init__(self, database: Database) -> None:
         """Nothing is polled until somebody listens."""
@@ -90,12 +112,13 @@ class DatabaseFeed:
             window.listeners += 1
         if first:  # only now: a poller that sees no listener ends
             threading.Thread(target=self._poll, args=(window,), name="event-feed", daemon=True).start()
+        shared = _Shared(self._database, owner)
         try:
             while True:
                 entries = self._after(window, position)
                 for entry in entries:
                     position = entry.position
-                    if entry.owner == owner:
+                    if entry.owner == owner or shared.holds(entry.file_id):
                         yield entry.happening
                 if not entries and not self._wait(window, position):
                     yield None
@@ -136,6 +159,7 @@ class DatabaseFeed:
             _Entry(
                 (row.xid, row.seq),
                 row.owner,
+                row.file_id,
                 Happening(position=f"{row.xid}-{row.seq}", type=row.type, at=row.at, data=msgspec.Raw(row.data.encode())),
             )
             for row in rows

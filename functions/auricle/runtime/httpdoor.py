@@ -5,52 +5,51 @@ Routes are plain Python: values in, values out. Writes with an `Idempotency-Key`
 
 from __future__ import annotations
 
-import hashlib
+import io
 import logging
+import re
 from collections.abc import Iterable, Mapping
-from datetime import timedelta
-from typing import Any, NoReturn
-from urllib.parse import quote
+from dataclasses import replace
+from functools import partial
+from typing import Any
 
-import msgspec
 from flask import Request, Response
-from sqlalchemy import Column, Connection, DateTime, Integer, LargeBinary, PrimaryKeyConstraint, Table, Text, Uuid, func, select
-from sqlalchemy.dialects.postgresql import JSONB, insert
-from werkzeug.exceptions import HTTPException, MethodNotAllowed, RequestEntityTooLarge
-from werkzeug.http import parse_etags
+from sqlalchemy import Connection
+from werkzeug.exceptions import HTTPException, MethodNotAllowed
 from werkzeug.routing import Map, Rule
 
-from auricle.access.actions import authenticate
-from auricle.access.model import Principal
-from auricle.access.store import TokenStore
-from auricle.contract.choices import Permission
+from auricle.access.actions import Seen, authenticate, authorise, in_session, signed_in, used
+from auricle.access.mfa import MfaPolicy
+from auricle.access.model import Asking, Known, Principal, Site
+from auricle.access.permissions import Grant
+from auricle.access.sessions import Limits, Session
+from auricle.access.store import SessionStore, Thing, TokenStore
+from auricle.admin.audit.trail import Trail
+from auricle.admin.configuration.actions import Configuration
+from auricle.contract.choices import Guarded, Permission
 from auricle.contract.function import Route
-from auricle.contract.http import Download, Redirect, Reply, Stream
-from auricle.errors import AuricleError, Denied, Invalid, NotFound, Rejected, TooLarge
-from auricle.runtime.limits import MAX_BODY
+from auricle.contract.store import Units
+from auricle.errors import AuricleError, Denied, NotFound, Suspended, TooLarge, TooMany, Unauthenticated
+from auricle.identity import ratelimits
+from auricle.identity.banner.model import Banner, require
+from auricle.identity.ratelimits import Caller
+from auricle.ports.ephemeral import Ephemeral
+from auricle.ports.signing import TokenVerifier
+from auricle.runtime import decoding, telemetry
+from auricle.runtime.clientheaders import Client, ClientHeaders
+from auricle.runtime.encoding import encoded, foreign, problem_response
+from auricle.runtime.limits import HEALTH
 from auricle.runtime.outbox import OutboxBus
-from auricle.runtime.problems import MEDIA_TYPE, Problem, problem_of
+from auricle.runtime.problems import problem_of
+from auricle.runtime.refusals import Refusals, actor_of
+from auricle.runtime.repeats import once
+from auricle.runtime.settings import ApiDocs, Settings
 from auricle.runtime.telemetry import trace_id, traced
+from auricle.runtime.things import relation, thing_of, watch
 from auricle.runtime.wiring import Wiring, needs_unit
-from auricle.schema import metadata
 
 log = logging.getLogger(__name__)
-IDEMPOTENT_FOR = timedelta(hours=24)
-WRITES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
-
-idempotency_keys = Table(
-    "idempotency_keys",
-    metadata,
-    Column("principal_id", Uuid, nullable=False),
-    Column("route", Text, nullable=False),
-    Column("key", Text, nullable=False),
-    Column("request_hash", LargeBinary, nullable=False),
-    Column("status", Integer),
-    Column("headers", JSONB),
-    Column("body", LargeBinary),
-    Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
-    PrimaryKeyConstraint("principal_id", "route", "key"),
-)
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,128}")
 
 
 class HttpDoor:
@@ -59,27 +58,47 @@ class HttpDoor:
     def __init__(self, routes: Iterable[Route], wiring: Wiring) -> None:
         """`wiring` provides what the routes' signatures name."""
         self._wiring = wiring
+        self._clients = ClientHeaders(wiring.settings.gateway_key)
+        self._refusals = Refusals(wiring)
         self._map = Map(strict_slashes=False, merge_slashes=False)
-        for route in routes:
+        for route in _opened(routes, wiring.settings):
             path = route.path.replace("{", "<").replace("}", ">")
             self._map.add(Rule(path, methods=[route.method], endpoint=route))
 
     def __call__(self, request: Request) -> Response:
         """Answer one request."""
-        with traced(request.headers.get("traceparent")):
+        with traced(request.headers.get("traceparent"), "http"), telemetry.request(request.method) as watched:
+            client = self._clients.client(
+                dict(request.headers.items()), request.method, request.environ["PATH_INFO"].encode("latin-1")
+            )
+            told: dict[str, str] = {}
+            trail: Trail | None = None
             try:
                 route, path = self._match(request)
-                response = self._serve(route, path, request)
+                watched.function, watched.route = route.function, route.path
+                if self._wiring.settings.suspended and route.path != HEALTH:
+                    raise Suspended  # before anything is asked of the database
+                trail = self._refusals.trail(route, _asking(request, client), self._wiring.now)
+                response = self._serve(route, path, request, client, told, trail)
             except HTTPException as error:
-                response = problem_response(_foreign(error))
+                response = problem_response(foreign(error))
             except AuricleError as error:
-                response = problem_response(problem_of(error))
+                if isinstance(error, Unauthenticated | Denied):
+                    log.info("%s %s refused: %s", request.method, request.path, error, extra=_whence(client))
+                response = problem_response(problem_of(self._refusals.answered(error, trail, request, told)))
             except Exception as error:
-                log.exception("%s %s failed", request.method, request.path)
+                log.exception("%s %s failed", request.method, request.path, extra=_whence(client))
                 response = problem_response(problem_of(error))
-            response.headers["X-Request-Id"] = trace_id() or ""
+            if trail is not None and trail.has_refusals and self._wiring.settings.database_url:
+                trail.write_refusals(self._wiring.provide(Units))  # the request holds no connection any more
+            if response.status_code == TooLarge.status:
+                # functions-framework reads the rest of a request before it answers, and would fail over the same size.
+                request.stream = io.BytesIO()
+            response.headers.update(told)
+            response.headers["X-Request-Id"] = request_id(request.headers.get("X-Request-Id")) or trace_id() or ""
             response.headers.setdefault("X-Content-Type-Options", "nosniff")
             response.headers.setdefault("Cache-Control", "no-store")
+            watched.status = response.status_code
             return response
 
     def _match(self, request: Request) -> tuple[Route, Mapping[str, str]]:
@@ -92,179 +111,133 @@ class HttpDoor:
         except HTTPException:
             raise NotFound(f"There is nothing at {request.path}. The interface is described at /api/docs.") from None
 
-    def _serve(self, route: Route, path: Mapping[str, str], request: Request) -> Response:
-        given: dict[Any, Any] = {}
+    def _serve(
+        self,
+        route: Route,
+        path: Mapping[str, str],
+        request: Request,
+        client: Client | None,
+        told: dict[str, str],
+        trail: Trail,
+    ) -> Response:
+        asking = _asking(request, client)
+        given: dict[Any, Any] = {Client: client, Asking: asking, Trail: trail}
         for name in route.path_parameters:
-            given[name] = _path_value(route, name, path[name])
-        if route.query:
-            given[route.query] = _query(route.signature.parameters[route.query], request)
+            given[name] = decoding.path_value(route, name, path[name])
         if route.body:
-            given[route.body] = _body(route.signature.parameters[route.body], request)
-        for name, header in route.headers.items():
-            given[name] = request.headers.get(header)
-        if route.permission is Permission.PUBLIC and not needs_unit(route.signature):
-            return self._run(route, request, given)  # /health answers while the database is away
+            decoding.received(request)  # before a connection is held: callers may be slow
+        if route.permission is Permission.PUBLIC:
+            given |= decoding.values(route, request)
+            self._spend(route, Caller(address=asking.address, name=decoding.account_named(route, given)), told)
+            if not needs_unit(route.signature):
+                self._wiring.refresh(route.signature)
+                return self._run(route, request, given)[1]  # /health answers while the database is away
+        self._wiring.provide(Configuration).fresh()
+        seen = self._seen(route, request, asking)
         with self._wiring.database.work() as connection:
             bus = self._wiring.bus(connection)
-            given |= {Connection: connection, OutboxBus: bus}
-            principal = self._principal(route, request, connection)
-            if principal is not None:
-                given[Principal] = principal
-            response = self._once(route, request, connection, principal, given)
+            given |= {Connection: connection, OutboxBus: bus, Trail: trail.within(connection)}
+            known, session = self._known(route, request, connection, seen, given)
+            principal = known.principal if known is not None else None
+            if known is not None and principal is not None:
+                given[Trail].actor = trail.actor = actor_of(principal)
+                self._spend(route, Caller(address=asking.address, principal=str(principal.id)), told)
+                authorise(known, route.permission, session, self._wiring.now(), self._wiring.provide(MfaPolicy))
+                require(self._wiring.provide(Banner), route, known, session)
+                # Only now is anything of the request judged: strangers learn nothing, not even that they asked wrongly.
+                given |= {
+                    Principal: principal,
+                    Grant: known.grant,
+                    Seen: seen,
+                    Session: session,
+                    **decoding.values(route, request),
+                }
+                watch(route, known, given)
+            response: Response | None = None
+            if principal is None:
+                response = self._run(route, request, given)[1]
+            elif not _apart(route):
+                work = partial(self._run, route, request, given)
+                response = once(route, request, connection, principal.id, work, problem_response)
+            if session is not None:  # last, so that its row is locked for a moment only
+                used(session, SessionStore(connection), self._wiring.now())
+        if response is None:
+            response = self._run(route, request, given | {Trail: trail})[1]
         self._wiring.outbox.flush(bus.sent)
         return response
 
-    def _principal(self, route: Route, request: Request, connection: Connection) -> Principal | None:
+    def _spend(self, route: Route, caller: Caller, told: dict[str, str]) -> None:
+        """Count the request against its limit; `TooMany` when that is reached. What is left of it goes to `told`."""
+        if route.guarded is None and route.permission is Permission.PUBLIC:
+            return
+        spent = ratelimits.spend(self._wiring.provide(Ephemeral), route.guarded or Guarded.DEFAULT, caller)
+        told.update(ratelimits.headers(spent))
+        wait = ratelimits.refused(spent)
+        if wait is not None:
+            raise TooMany(f"That was asked too often. Try again in {wait} s.", retry_after=wait)
+
+    def _seen(self, route: Route, request: Request, asking: Asking) -> Seen | None:
+        """What a signed token says, before any connection is held."""
         if route.permission is Permission.PUBLIC:
             return None
-        principal = authenticate(request.headers.get("Authorization"), TokenStore(connection))
-        if not principal.may(route.permission):
-            raise Denied(
-                f"This token may not do that: it lacks the scope {route.permission.value}.", scope=route.permission.value
-            )
-        return principal
+        provide = self._wiring.provide
+        return signed_in(
+            request.headers.get("Authorization"),
+            asking,
+            provide(Site),
+            lambda: provide(TokenVerifier),
+            lambda: provide(Ephemeral),
+        )
 
-    def _once(
-        self, route: Route, request: Request, connection: Connection, principal: Principal | None, given: dict[Any, Any]
-    ) -> Response:
-        """Run the route; a repeated `Idempotency-Key` gives the answer of the first time."""
-        key = request.headers.get("Idempotency-Key")
-        if not key or principal is None or request.method not in WRITES:
-            return self._run(route, request, given)
-        if len(key) > 200:
-            raise Invalid("An Idempotency-Key has at most 200 characters.")
-        asked = hashlib.sha256(request.full_path.encode() + b"\0" + request.get_data()).digest()
-        mine = (
-            idempotency_keys.c.principal_id == principal.id,
-            idempotency_keys.c.route == f"{route.method} {route.path}",
-            idempotency_keys.c.key == key,
-        )
-        connection.execute(idempotency_keys.delete().where(*mine, idempotency_keys.c.created_at < func.now() - IDEMPOTENT_FOR))
-        first = insert(idempotency_keys).values(
-            principal_id=principal.id, route=f"{route.method} {route.path}", key=key, request_hash=asked
-        )
-        # The unique row is the lock: a second request waits here until the first has committed or failed.
-        if connection.execute(first.on_conflict_do_nothing().returning(idempotency_keys.c.key)).first() is None:
-            row = connection.execute(select(idempotency_keys).where(*mine)).one()
-            if row.request_hash != asked:
-                raise Invalid("This Idempotency-Key was used for a different request. Use a new key for a new request.")
-            return Response(row.body, row.status, row.headers)
-        response = self._run(route, request, given)
-        connection.execute(
-            idempotency_keys.update()
-            .where(*mine)
-            .values(status=response.status_code, headers=dict(response.headers), body=response.get_data())
-        )
-        return response
+    def _known(
+        self, route: Route, request: Request, connection: Connection, seen: Seen | None, given: Mapping[Any, Any]
+    ) -> tuple[Known | None, Session | None]:
+        """Who asks, by which session, and what they were given on the thing that the path names: one query for all of it."""
+        if route.permission is Permission.PUBLIC:
+            return None, None
+        parameter = thing_of(route)
+        thing = Thing(relation(parameter), given[parameter]) if parameter is not None else None
+        if seen is not None:
+            return in_session(seen, SessionStore(connection), self._wiring.provide(Limits), thing)
+        return authenticate(request.headers.get("Authorization"), TokenStore(connection), thing), None
 
-    def _run(self, route: Route, request: Request, given: dict[Any, Any]) -> Response:
+    def _run(self, route: Route, request: Request, given: dict[Any, Any]) -> tuple[Any, Response]:
         value = route.handler(**self._wiring.arguments(route.signature.parameters, given))
-        return encoded(value, route.status, request)
+        return value, encoded(value, route.status, request)
 
 
-def encoded(value: Any, status: int, request: Request) -> Response:
-    """The response that a route's value is."""
-    if value is None:
-        return Response(status=204 if status == 200 else status)
-    if isinstance(value, Redirect):
-        return Response(status=302, headers={"Location": value.url})
-    if isinstance(value, Stream):
-        live = {"X-Accel-Buffering": "no", "Cache-Control": "no-cache"}
-        return Response(value.chunks, 200, live, mimetype=value.content_type)
-    if isinstance(value, Download):
-        response = Response(value.content, 200, content_type=value.content_type)
-        if value.filename:
-            response.headers["Content-Disposition"] = f"attachment; filename*=UTF-8''{quote(value.filename)}"
-        return response
-    headers: dict[str, str] = {}
-    if isinstance(value, Reply):
-        status, headers = value.status, dict(value.headers)
-        if value.location:
-            headers["Location"] = value.location
-        if value.etag:
-            headers |= {"ETag": f'"{value.etag}"', "Cache-Control": "private, no-cache"}
-            if request.method in ("GET", "HEAD") and parse_etags(request.headers.get("If-None-Match")).contains(value.etag):
-                return Response(status=304, headers=headers)
-        value = value.value
-        if value is None:
-            return Response(status=status, headers=headers)
-    return Response(msgspec.json.encode(value), status, headers, content_type="application/json")
+def _opened(routes: Iterable[Route], settings: Settings) -> Iterable[Route]:
+    """The routes, with the interface's description for everybody where this deployment says so."""
+    public = settings.api_docs is ApiDocs.PUBLIC
+    for route in routes:
+        yield replace(route, permission=Permission.PUBLIC) if public and route.permission is Permission.DOCS else route
 
 
-def problem_response(problem: Problem) -> Response:
-    """The problem as an answer."""
-    response = Response(problem.encoded(trace=trace_id()), problem.status, content_type=MEDIA_TYPE)
-    if problem.retry_after is not None:
-        response.headers["Retry-After"] = str(problem.retry_after)
-    if problem.status == 401:
-        response.headers["WWW-Authenticate"] = 'Bearer realm="auricle"'
-    return response
+def _apart(route: Route) -> bool:
+    """Whether a route opens its own units of work, because it is slow between them: it runs after the door's has ended.
+
+    Such routes are not repeated by `Idempotency-Key`: what they take is good once.
+    """
+    return Units in route.signature.kinds() and not needs_unit(route.signature)
 
 
-def _foreign(error: HTTPException) -> Problem:
-    """werkzeug's refusals in our words."""
-    if isinstance(error, RequestEntityTooLarge):
-        return problem_of(TooLarge(f"A request body has at most {MAX_BODY} bytes. Media goes up in parts: POST /api/uploads."))
-    detail = error.description or error.name
-    if isinstance(error, MethodNotAllowed) and error.valid_methods:
-        detail = f"Here you can {', '.join(sorted(set(error.valid_methods) - {'OPTIONS'}))}."
-    name = type(error).__name__.lower()
-    return Problem(type=f"urn:auricle:problem:{name}", title=error.name, status=error.code or 500, detail=detail)
+def request_id(given: str | None) -> str | None:
+    """A caller's own id of its request, if it is fit for headers and logs."""
+    return given if given and _REQUEST_ID.fullmatch(given) else None
 
 
-def _path_value(route: Route, name: str, text: str) -> Any:
-    try:
-        return msgspec.convert(text, route.signature.parameters[name], strict=False)
-    except msgspec.ValidationError:
-        raise NotFound(f"There is no such {name.removesuffix('_id').replace('_', ' ')}: {text!r} is not an id.") from None
+def _asking(request: Request, client: Client | None) -> Asking:
+    """The request as sign-ins see it; of where it came from only what the gateway vouches for."""
+    return Asking(
+        method=request.method,
+        headers={name.lower(): value for name, value in request.headers.items()},
+        address=client.address if client else None,
+        origin=client.origin if client else None,
+        fingerprint=client.certificate.fingerprint if client and client.certificate else None,
+        query=request.query_string.decode("latin-1"),
+    )
 
 
-def _query(kind: Any, request: Request) -> Any:
-    known = {f.encode_name: f for f in msgspec.structs.fields(kind)}
-    found: dict[str, Any] = {}
-    for name, values in request.args.lists():
-        many = (name in known and "tuple" in str(known[name].type).lower()) or (
-            name in known and "list" in str(known[name].type).lower()
-        )
-        if len(values) > 1 and not many:
-            raise Invalid(f"The query says {name} {len(values)} times; say it once.")
-        found[name] = values if many else values[0]
-    return _converted(found, kind, "query")
-
-
-def _body(kind: Any, request: Request) -> Any:
-    if (request.content_length or 0) > MAX_BODY:
-        raise TooLarge(f"A request body has at most {MAX_BODY} bytes. Media goes up in parts: POST /api/uploads.")
-    data = request.get_data()
-    if len(data) > MAX_BODY:
-        raise TooLarge(f"A request body has at most {MAX_BODY} bytes.")
-    if data and request.mimetype not in ("application/json", ""):
-        raise _Unsupported(f"Send JSON (Content-Type: application/json), not {request.mimetype}.")
-    try:
-        return msgspec.json.decode(data or b"{}", type=kind)
-    except msgspec.ValidationError as error:
-        _complain("body", error)
-    except msgspec.DecodeError as error:
-        raise Invalid(f"The body is not JSON: {error}.") from None
-
-
-class _Unsupported(Rejected):
-    """Another media type than the one that is read here."""
-
-    status = 415
-    title = "Unsupported media type"
-
-
-def _converted(found: Mapping[str, Any], kind: Any, where: str) -> Any:
-    try:
-        return msgspec.convert(found, kind, strict=False)
-    except msgspec.ValidationError as error:
-        _complain(where, error)
-
-
-def _complain(where: str, error: msgspec.ValidationError) -> NoReturn:
-    """The decoder's complaint as a sentence with the place."""
-    message, _, place = str(error).partition(" - at ")
-    field = place.strip("`").removeprefix("$").removeprefix(".")
-    at = f" at {field}" if field else ""
-    raise Invalid(f"The {where} is not right{at}: {message}.", field=field or None) from None
+def _whence(client: Client | None) -> dict[str, str]:
+    """For the log: who asked, if the gateway vouches for it."""
+    return {"client": client.address} if client else {}

@@ -20,8 +20,10 @@ from auricle.admin.store import DeadLetterStore
 from auricle.contract.event import Envelope, Fact
 from auricle.contract.ids import uuid7
 from auricle.errors import AuricleError, Permanent, Rejected
+from auricle.runs.coldstarts.store import ColdStartStore
 from auricle.runs.events import StepFailed
-from auricle.runtime import inbox
+from auricle.runs.model import first_run_id
+from auricle.runtime import coldstart, inbox
 from auricle.runtime.eventdoor import EventDoor, Unreadable, done
 from auricle.runtime.outbox import OutboxBus
 
@@ -35,6 +37,7 @@ class InboxDoor(EventDoor):
 
     def _handle(self, event: Envelope) -> Response:
         fact: Fact | None = None
+        self._wiring.refresh(self._stage.signature, self._stage.then_signature)
         try:
             if not self._stage.on:  # the dead-letter function hears what others could not
                 self._at_once(_addressed(event), None)
@@ -57,7 +60,8 @@ class InboxDoor(EventDoor):
             bus = self._wiring.bus(connection)
             given = {**_heard(event, fact), Connection: connection, OutboxBus: bus}
             self._call(self._stage.handler, self._stage.signature.parameters, given)
-        self._wiring.outbox.flush(bus.sent)
+            self._note_cold_start(connection, event, fact)
+        self._wiring.outbox.flush_all(bus.sent)
 
     def _leased(self, event: Envelope, fact: Fact) -> None:
         """Work outside any transaction under a lease, then record the value in one, fenced."""
@@ -75,6 +79,7 @@ class InboxDoor(EventDoor):
                 bus = self._wiring.bus(connection)
                 given = {**_heard(event, fact), type(value): value, Connection: connection, OutboxBus: bus}
                 self._call(stage.then, stage.then_signature.parameters, given)
+                self._note_cold_start(connection, event, fact)
                 inbox.finish(connection, stage.function, event, token)
         except (Permanent, Rejected):
             with database.work() as connection:
@@ -83,7 +88,19 @@ class InboxDoor(EventDoor):
         except BaseException:
             self._release_quietly(event, token)
             raise
-        self._wiring.outbox.flush(bus.sent)
+        self._wiring.outbox.flush_all(bus.sent)
+
+    def _note_cold_start(self, connection: Connection, event: Envelope, fact: Fact | None) -> None:
+        """For the run's readers: what this process took to be there, if it was started for one of the run's events."""
+        run_id, file_id = getattr(fact, "run_id", None), getattr(fact, "file_id", None)
+        if run_id is None and file_id is not None:
+            run_id = first_run_id(file_id)  # the event that begins a run cannot name it
+        if run_id is None:
+            return
+        told = coldstart.process.tell(self._stage.function, event.time)
+        if told is not None:
+            step = str(getattr(fact, "work", "")) if "work" in self._stage.filter else None
+            ColdStartStore(connection).keep(run_id, step, told)
 
     @contextmanager
     def _heartbeat(self, event: Envelope, token: UUID) -> Iterator[None]:
@@ -128,7 +145,7 @@ class InboxDoor(EventDoor):
                 bus.publish(failed, id=f"{event.id}/failed")
             else:
                 DeadLetterStore(connection).keep(uuid7(), self._stage.function, event, reason, run_id)
-        self._wiring.outbox.flush(bus.sent)
+        self._wiring.outbox.flush_all(bus.sent)
 
     def _no_event(self, request: Request, error: Rejected) -> Response:
         """What came is no event: kept as it is."""

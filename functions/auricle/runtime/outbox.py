@@ -7,8 +7,10 @@ killed process left behind. A fact may leave twice, never not at all: receivers 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import msgspec
 from sqlalchemy import BigInteger, Column, Connection, DateTime, Identity, LargeBinary, Table, func, text
@@ -21,6 +23,9 @@ from auricle.runtime.signing import Signer
 from auricle.runtime.sink import Sink
 from auricle.runtime.telemetry import traceparent
 from auricle.schema import metadata
+
+if TYPE_CHECKING:
+    from auricle.runtime.wiring import Wiring
 
 log = logging.getLogger(__name__)
 
@@ -98,8 +103,8 @@ class Outbox:
         self._database = database
         self._sink = sink
 
-    def flush(self, recorded: Sequence[tuple[int, Envelope]]) -> None:
-        """Send what was just committed, in order. What cannot be sent stays for the relay: the work is done either way."""
+    def flush(self, recorded: Sequence[tuple[int, Envelope]]) -> bool:
+        """Send what was just committed, in order. What cannot be sent stays (False): the work is done either way."""
         done: list[int] = []
         try:
             for row, event in recorded:
@@ -113,6 +118,16 @@ class Outbox:
                     connection.execute(outbox.delete().where(outbox.c.id.in_(done)))
             except Retryable as error:
                 log.warning("sent events will be sent once more: %s", error)
+        return len(done) == len(recorded)
+
+    def flush_all(self, recorded: Sequence[tuple[int, Envelope]]) -> None:
+        """Send what was just committed, and what anybody left behind: where nothing runs when nothing is asked, that rides on
+        whatever comes next, or on a timer. A broker that is away is asked once."""
+        try:
+            while self.flush(recorded) and self.relay() == BATCH:
+                recorded = ()
+        except Retryable as error:
+            log.warning("the outbox keeps what was left behind: %s", error)
 
     def relay(self) -> int:
         """Send what was left behind; returns how many. Several relays share the work."""
@@ -129,3 +144,24 @@ class Outbox:
                 self._sink.post(msgspec.json.decode(row.envelope, type=Envelope))  # a failure rolls the deletion back
                 sent += 1
         return sent
+
+
+class OutboxUnits:
+    """`ports.bus.PublishingUnits` of one process."""
+
+    def __init__(self, wiring: Wiring) -> None:
+        """What is published leaves right after its unit's commit, whether this or a door opened the unit."""
+        self._wiring = wiring
+
+    @contextmanager
+    def unit(self) -> Iterator[Connection]:
+        """One transaction."""
+        with self._wiring.database.work() as connection:
+            bus = self._wiring.bus(connection)
+            yield connection
+        if bus.sent:
+            self._wiring.outbox.flush(bus.sent)
+
+    def publish(self, db: Connection, fact: Fact, *, id: str | None = None) -> None:
+        """Record `fact`."""
+        self._wiring.buses[db].publish(fact, id=id)

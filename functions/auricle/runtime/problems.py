@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 import msgspec
 
-from auricle.errors import AuricleError, Permanent, Rejected, Retryable
+from auricle.errors import AuricleError, Permanent, Rejected, Retryable, Suspended, TooMany
 
 MEDIA_TYPE = "application/problem+json"
 TYPE_PREFIX = "urn:auricle:problem:"
@@ -14,7 +15,10 @@ UNEXPECTED = "Something went wrong on our side. It is logged with the request id
 
 
 class Problem(msgspec.Struct, frozen=True, kw_only=True):
-    """What the caller is told. `type` is stable; `extra` members stand beside the others."""
+    """What the caller is told. `type` is stable; `extra` members stand beside the others.
+
+    `headers` are what the answer says besides (a cookie that is to be cleared).
+    """
 
     type: str
     title: str
@@ -22,6 +26,7 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
     detail: str
     retry_after: int | None = None
     extra: dict[str, object] = {}
+    headers: Mapping[str, str] = {}
 
     def encoded(self, **more: object) -> bytes:
         """The JSON document; `more` are further members (trace id)."""
@@ -33,10 +38,21 @@ def problem_of(error: BaseException) -> Problem:
     """The problem that `error` is to the caller of a route. What is unexpected tells nothing of itself."""
     if isinstance(error, Rejected):
         kind = type(error)
-        return Problem(type=_urn(kind.__name__), title=kind.title, status=kind.status, detail=str(error), extra=error.extra)
+        wait = error.extra.get("retry_after") if isinstance(error, TooMany) else None
+        return Problem(
+            type=_urn(kind.__name__),
+            title=kind.title,
+            status=kind.status,
+            detail=str(error),
+            retry_after=wait if isinstance(wait, int) else None,
+            extra=error.extra,
+            headers=getattr(error, "headers", {}),
+        )
     if isinstance(error, Retryable):
         wait = max(1, round(error.delay))
         return Problem(type=_urn("unavailable"), title="Not now", status=503, detail=str(error), retry_after=wait)
+    if isinstance(error, Suspended):  # without Retry-After: nobody knows, and programs would only hang
+        return Problem(type=_urn("suspended"), title="Suspended", status=503, detail=str(error))
     if isinstance(error, Permanent):
         return Problem(type=_urn("unusable"), title="Cannot be used", status=422, detail=str(error))
     if isinstance(error, AuricleError):

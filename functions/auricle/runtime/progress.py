@@ -25,15 +25,14 @@ class BrokerProgress:
         """Without a released event (or a broker) nothing is told."""
         self._wiring = wiring
         self._event: Any = event if hasattr(event, "receipt") and wiring.settings.broker_url else None
-        self._next = time.monotonic() + EVERY_SECONDS
-        self._count = 0
+        self._next = 0.0  # the first word is told at once: until then the run may be said to wait
 
     def __call__(self, fraction: float) -> None:
         """Tell, unless it was told just now."""
         event = self._event
         if event is None or time.monotonic() < self._next:
             return
-        self._count += 1
+        self._next = time.monotonic() + EVERY_SECONDS  # before the sending: signs of life come from a thread of their own
         fact = StepProgressed(
             run_id=event.run_id,
             work=event.work,
@@ -46,4 +45,3 @@ class BrokerProgress:
             self._wiring.sink.post(self._wiring.reply_envelope(fact, str(uuid7())))
         except Retryable as error:
             log.debug("progress not told: %s", error)
-        self._next = time.monotonic() + EVERY_SECONDS

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import io
 
-import numpy
-
 from auricle.errors import Permanent
 from auricle.ports.media import SAMPLE_RATE
 from auricle.ports.speech import Samples
@@ -14,6 +12,7 @@ from auricle.ports.speech import Samples
 def samples_of(flac: bytes) -> Samples:
     """Decode a prepared chunk (FLAC, 16 kHz, mono) to float32 in -1..1, shape (samples,)."""
     import av
+    import numpy
 
     try:
         with av.open(io.BytesIO(flac), mode="r") as container:

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from auricle.contract.event import Fact
 from auricle.files.model import FileId
-from auricle.runs.model import RunId, StepName
+from auricle.runs.model import ColdStart, RunId, StepName
 
 
 class ChunkReleased(Fact, frozen=True, kw_only=True):
@@ -38,11 +38,24 @@ class ChunkReleased(Fact, frozen=True, kw_only=True):
     release: int = 1  # which release of this attempt: links of older ones expire
 
 
+class SpeechExpected(Fact, frozen=True, kw_only=True):
+    """An upload has begun that will need `model` for `work`: who hears this is awake and warm when its bytes are there.
+
+    It passes the same filters as the releases and asks for no work.
+    """
+
+    TYPE: ClassVar[str] = "auricle.speech.expected.v1"
+    ATTRIBUTES: ClassVar[tuple[str, ...]] = ("work", "model")
+
+    work: StepName
+    model: str
+
+
 class VoicesReleased(Fact, frozen=True, kw_only=True):
     """All chunks were heard: make speakers of their voices. `manifest_url` is a JSON list of the evidence's URLs."""
 
     TYPE: ClassVar[str] = "auricle.speech.voices-released.v1"
-    ATTRIBUTES: ClassVar[tuple[str, ...]] = ("model",)
+    ATTRIBUTES: ClassVar[tuple[str, ...]] = ("work", "model")
 
     run_id: RunId
     file_id: FileId
@@ -75,6 +88,7 @@ class WorkHeard(Fact, frozen=True, kw_only=True):
     sha256: str
     size: int
     seconds: float = 0.0
+    cold_start: ColdStart | None = None  # what the process that answers took to be there; the event door adds it
 
 
 class WorkFailed(Fact, frozen=True, kw_only=True):
@@ -92,3 +106,4 @@ class WorkFailed(Fact, frozen=True, kw_only=True):
     receipt: str
     error: str
     release: int = 1  # of the event that failed
+    cold_start: ColdStart | None = None

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import msgspec
 
@@ -16,14 +18,21 @@ from auricle.ports.bus import Progress
 from auricle.ports.media import Clip
 from auricle.ports.speech import Span, SpeakerHints, SpeechModels, TranscriptionOptions
 from auricle.speech.audio import samples_of
-from auricle.speech.events import ChunkReleased, VoicesReleased, WorkFailed, WorkHeard
+from auricle.speech.events import ChunkReleased, SpeechExpected, VoicesReleased, WorkFailed, WorkHeard
 
 Released = ChunkReleased | VoicesReleased
+BEAT_SECONDS = 60.0
+MOST_BEATS = 15
+"""A worker that hangs is believed to live for no longer than a request may take."""
 
 
-@stage(on=ChunkReleased, where={"work": "transcribe"}, image=Image.SPEECH, scale=Scale.GPU)
-def transcribe(event: ChunkReleased, blobs: SignedBlobs, models: SpeechModels, progress: Progress) -> WorkHeard | WorkFailed:
+@stage(on=(ChunkReleased, SpeechExpected), where={"work": "transcribe"}, image=Image.SPEECH, scale=Scale.GPU)
+def transcribe(
+    event: ChunkReleased | SpeechExpected, blobs: SignedBlobs, models: SpeechModels, progress: Progress
+) -> WorkHeard | WorkFailed | None:
     """Turn one chunk of prepared audio into timed words."""
+    if isinstance(event, SpeechExpected):
+        return None  # being delivered has woken this process; its probe has loaded the model
 
     def hear() -> bytes:
         transcriber = models.transcriber(event.model)
@@ -31,12 +40,16 @@ def transcribe(event: ChunkReleased, blobs: SignedBlobs, models: SpeechModels, p
         options = TranscriptionOptions(language=event.language, hotwords=event.hotwords, initial_prompt=event.initial_prompt)
         return msgspec.json.encode(transcriber.transcribe(audio, event.start, _clips(event), options, progress))
 
-    return _answered(event, blobs, hear)
+    return _answered(event, blobs, progress, hear)
 
 
-@stage(on=ChunkReleased, where={"work": "diarize"}, image=Image.SPEECH, scale=Scale.GPU)
-def diarize(event: ChunkReleased, blobs: SignedBlobs, models: SpeechModels, progress: Progress) -> WorkHeard | WorkFailed:
+@stage(on=(ChunkReleased, SpeechExpected), where={"work": "diarize"}, image=Image.SPEECH, scale=Scale.GPU)
+def diarize(
+    event: ChunkReleased | SpeechExpected, blobs: SignedBlobs, models: SpeechModels, progress: Progress
+) -> WorkHeard | WorkFailed | None:
     """Listen to the voices of one chunk."""
+    if isinstance(event, SpeechExpected):
+        return None
 
     def hear() -> bytes:
         diarizer = models.diarizer(event.model)
@@ -44,11 +57,11 @@ def diarize(event: ChunkReleased, blobs: SignedBlobs, models: SpeechModels, prog
         span = Span(index=event.index, start=event.start, end=event.end, audio_end=event.audio_end)
         return diarizer.listen(audio, span, _clips(event), progress)
 
-    return _answered(event, blobs, hear)
+    return _answered(event, blobs, progress, hear)
 
 
-@stage(on=VoicesReleased, image=Image.SPEECH, scale=Scale.GPU)
-def cluster(event: VoicesReleased, blobs: SignedBlobs, models: SpeechModels) -> WorkHeard | WorkFailed:
+@stage(on=VoicesReleased, where={"work": "cluster"}, image=Image.SPEECH, scale=Scale.GPU)
+def cluster(event: VoicesReleased, blobs: SignedBlobs, models: SpeechModels, progress: Progress) -> WorkHeard | WorkFailed:
     """Make the voices of all chunks the speakers of the recording."""
 
     def hear() -> bytes:
@@ -58,16 +71,17 @@ def cluster(event: VoicesReleased, blobs: SignedBlobs, models: SpeechModels) -> 
         hints = SpeakerHints(num_speakers=event.num_speakers, min_speakers=event.min_speakers, max_speakers=event.max_speakers)
         return msgspec.json.encode(diarizer.cluster(evidence, hints))
 
-    return _answered(event, blobs, hear)
+    return _answered(event, blobs, progress, hear)
 
 
-def _answered(event: Released, blobs: SignedBlobs, hear: Callable[[], bytes]) -> WorkHeard:
+def _answered(event: Released, blobs: SignedBlobs, progress: Progress, hear: Callable[[], bytes]) -> WorkHeard:
     """The fact that the result is stored. A repeated delivery finds it there and does nothing again."""
     began = time.monotonic()
     try:
         result = blobs.fetch(event.result_get_url)
     except NotFound:
-        result = hear()
+        with _alive(progress):
+            result = hear()
         blobs.store(event.result_put_url, result)
     return WorkHeard(
         run_id=event.run_id,
@@ -79,6 +93,24 @@ def _answered(event: Released, blobs: SignedBlobs, hear: Callable[[], bytes]) ->
         size=len(result),
         seconds=round(time.monotonic() - began, 3),
     )
+
+
+@contextmanager
+def _alive(progress: Progress) -> Iterator[None]:
+    """Say at once that the work has begun, so that its run waits no longer, and now and then that it goes on."""
+    over = threading.Event()
+
+    def beat() -> None:
+        for _ in range(MOST_BEATS):
+            progress(0.0)
+            if over.wait(BEAT_SECONDS):
+                return
+
+    threading.Thread(target=beat, name="signs of life", daemon=True).start()
+    try:
+        yield
+    finally:
+        over.set()
 
 
 def _clips(event: ChunkReleased) -> tuple[Clip, ...]:

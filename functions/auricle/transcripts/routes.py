@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from auricle.access.model import Principal
+from auricle.admin.audit.kinds import EventKind, SubjectKind
+from auricle.admin.audit.model import Details
+from auricle.admin.audit.trail import Trail
 from auricle.contract.choices import Permission
 from auricle.contract.function import route
 from auricle.contract.http import Download, Query, Reply
 from auricle.errors import Invalid, NotFound
 from auricle.files.model import File, FileId
 from auricle.files.store import FileStore
+from auricle.ports.ephemeral import Ephemeral
 from auricle.transcripts.exports import FORMATS, ExportContext
 from auricle.transcripts.model import Transcript
 from auricle.transcripts.store import TranscriptStore
@@ -30,32 +33,37 @@ class ExportQuery(Query, frozen=True, kw_only=True):
 
 @route("GET /api/files/{file_id}/transcript", permission=Permission.READ)
 def get_transcript(
-    file_id: FileId, query: TranscriptQuery, who: Principal, files: FileStore, transcripts: TranscriptStore
+    file_id: FileId,
+    query: TranscriptQuery,
+    files: FileStore,
+    transcripts: TranscriptStore,
+    trail: Trail,
+    ephemeral: Ephemeral,
 ) -> Reply[Transcript]:
     """The transcript: segments, words with times and probability, speakers, language, version."""
-    _, transcript = _read(file_id, query.version, who, files, transcripts)
+    _, transcript = _read(file_id, query.version, files, transcripts)
+    trail.record_hourly(ephemeral, EventKind.FILE_READ, (SubjectKind.FILE, file_id))
     return Reply(transcript, etag=f"v{transcript.version}")
 
 
 @route("GET /api/files/{file_id}/export", permission=Permission.READ)
 def export_transcript(
-    file_id: FileId, query: ExportQuery, who: Principal, files: FileStore, transcripts: TranscriptStore
+    file_id: FileId, query: ExportQuery, files: FileStore, transcripts: TranscriptStore, trail: Trail
 ) -> Download:
     """The transcript as a document: txt, srt, vtt, json, csv, md or rttm."""
     form = FORMATS.get(query.format)
     if form is None:
         raise Invalid(f"There is no format {query.format!r}. There are {', '.join(FORMATS)}.", field="format")
-    file, transcript = _read(file_id, query.version, who, files, transcripts)
+    file, transcript = _read(file_id, query.version, files, transcripts)
+    trail.record(EventKind.FILE_EXPORTED, (SubjectKind.FILE, file_id), Details(format=query.format))
     text = form.render(transcript, ExportContext(title=file.name))
     stem = file.name.rpartition(".")[0] or file.name
     return Download(text.encode(), form.content_type, None if query.inline else f"{stem}.{form.extension}")
 
 
-def _read(
-    file_id: FileId, version: int | None, who: Principal, files: FileStore, transcripts: TranscriptStore
-) -> tuple[File, Transcript]:
-    """The caller's file and its transcript, or a sentence on why there is none."""
-    file = files.get(who.id, file_id)
+def _read(file_id: FileId, version: int | None, files: FileStore, transcripts: TranscriptStore) -> tuple[File, Transcript]:
+    """The file and its transcript, or a sentence on why there is none."""
+    file = files.get(file_id)
     if file is None:
         raise NotFound("There is no such file.")
     newest = transcripts.newest(file_id)

@@ -146,7 +146,7 @@ def linear(scene: Scene) -> None:
     first, second, third = gaps(scene.settled())
     assert second >= 0.2 * 0.95
     assert third >= 0.4 * 0.95
-    assert first < third  # d·0: at once
+    assert first < third  # d·0, or d: brokers differ
 
 
 def retry_after_ignored(scene: Scene) -> None:
@@ -181,6 +181,7 @@ def failing_neighbour(scene: Scene) -> None:
 
 def hanging_neighbour(held: threading.Event) -> Callable[[Scene], None]:
     def check(scene: Scene) -> None:
+        held.clear()  # another broker was tried before
         try:
             ids = {scene.publish() for _ in range(20)}
             assert {got.attribute("id") for got in scene.wait("good", 20)} == ids
@@ -194,6 +195,7 @@ def hanging_neighbour(held: threading.Event) -> Callable[[Scene], None]:
 
 def publisher_not_held(held: threading.Event) -> Callable[[Scene], None]:
     def check(scene: Scene) -> None:
+        held.clear()
         try:
             scene.publish()
             scene.wait()
@@ -224,7 +226,7 @@ CASES = [
     *filters(),
     *answers(),
     Case(rule="a trigger without a filter hears everything", triggers=(Trigger(hears=None),), check=everything_heard),
-    Case(rule="what nobody wants is taken and gone", triggers=(Trigger(),), check=nobody_hears),
+    Case(rule="what nobody wants is taken and gone", triggers=(Trigger(alone=True),), check=nobody_hears),
     Case(
         rule="every trigger that matches gets the event", triggers=(Trigger(to="first"), Trigger(to="second")), check=both_hear
     ),
@@ -259,8 +261,8 @@ CASES = [
     ),
     Case(
         rule="a try that takes too long is a failed try",
-        triggers=(Trigger(retry=1, timeout=0.2),),
-        answers={"subscriber": (Reply(delay=1.0),)},
+        triggers=(Trigger(retry=1, timeout=0.5),),
+        answers={"subscriber": (Reply(delay=1.5),)},
         check=dead_after(2),
     ),
     Case(
@@ -288,13 +290,13 @@ CASES = [
         check=two_policies,
     ),
     Case(
-        rule="exponential backoff waits d times 2 to the n",
+        rule="exponential backoff waits d times 2 to the n, or longer",
         triggers=(Trigger(retry=3, delay=0.1),),
         answers={"subscriber": (Reply(503),)},
         check=exponential,
     ),
     Case(
-        rule="linear backoff waits d times n, at first not at all",
+        rule="linear backoff waits longer each time",
         triggers=(Trigger(retry=3, delay=0.2, backoff="linear"),),
         answers={"subscriber": (Reply(503),)},
         check=linear,

@@ -15,6 +15,7 @@ class EmbeddedBroker:
     """Triggers are a plan: declaring them starts the process anew."""
 
     features = frozenset(Feature)
+    sink = None
 
     def __init__(self, folder: Path, database_url: str) -> None:
         """`folder` gets the plan and the log."""
@@ -33,6 +34,11 @@ class EmbeddedBroker:
     def ingress(self) -> str:
         """Where events are posted."""
         return self.process.ingress
+
+    @property
+    def namespace(self) -> str:
+        """What deliveries name as theirs."""
+        return urlsplit(self.ingress).path.split("/")[1]
 
     def declare(self, triggers: Sequence[Declared]) -> None:
         """Have exactly these triggers in force."""

@@ -46,6 +46,7 @@ class Trigger:
     dead_letter: str | None = "dead"
     parallelism: int = 32
     nobody: bool = False  # nobody listens at the subscriber's address
+    alone: bool = False  # the rule is about this filter: a broker whose triggers are dear may let cases share all others
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,16 +62,23 @@ class Declared:
     timeout: float
     dead_letter: str | None  # an address
     parallelism: int
+    alone: bool = False  # to be made with just this filter, and shared with no other case
 
 
 class BrokerUnderTest(Protocol):
     """One broker."""
 
     features: frozenset[Feature]
+    sink: str | None
+    """Path of the subscriber that gets the dead letters of the broker itself; None if brokers of this class have none."""
 
     @property
     def ingress(self) -> str:
         """Where events are posted."""
+
+    @property
+    def namespace(self) -> str:
+        """What deliveries name as theirs."""
 
     def declare(self, triggers: Sequence[Declared]) -> None:
         """Have exactly these triggers in force."""
@@ -112,6 +120,7 @@ class Case:
                 timeout=trigger.timeout,
                 dead_letter=origin + self.path(trigger.dead_letter) if trigger.dead_letter else None,
                 parallelism=trigger.parallelism,
+                alone=trigger.alone,
             )
             for number, trigger in enumerate(self.triggers)
         ]
@@ -130,7 +139,11 @@ class Scene:
         self._subscriber = subscriber
         self._declared = case.declared(subscriber.url)
         for name, replies in case.answers.items():
-            subscriber.script(case.path(name), *replies)
+            self.script(name, *replies)
+
+    def script(self, name: str, *replies: Reply) -> None:
+        """Let a subscriber answer otherwise from now on."""
+        self._subscriber.script(self.case.path(name), *replies)
 
     def publish(self, type: str = "", *, id: str | None = None, body: bytes = b'{"n":1}', **attributes: str) -> str:
         """Publish a binary event of this case's type; its id."""
@@ -159,6 +172,11 @@ class Scene:
     def seen(self, name: str = "subscriber") -> list[Received]:
         """What a subscriber has got up to now."""
         return self._subscriber.received(self.case.path(name))
+
+    def at_sink(self) -> list[Received]:
+        """What of this case went to the broker's own dead-letter sink."""
+        found = self._subscriber.received(self.broker.sink) if self.broker.sink else []
+        return [got for got in found if got.attribute("type") == self.case.type]
 
     def settled(self, name: str = "subscriber") -> list[Received]:
         """What a subscriber got in all."""

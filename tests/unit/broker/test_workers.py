@@ -165,6 +165,29 @@ def test_a_killed_worker_is_replaced_without_failing_who_waits(tmp_path: Path) -
     run(story)
 
 
+def test_nobody_is_given_a_process_that_has_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who had a request there can know of its end before its crew does."""
+    real = module.Crew._watch_over
+
+    async def late(crew: module.Crew, worker: module.Worker) -> str | None:
+        trouble = await real(crew, worker)
+        await asyncio.sleep(0.3)
+        return trouble
+
+    monkeypatch.setattr(module.Crew, "_watch_over", late)
+
+    async def story() -> None:
+        async with working(tmp_path, pool("slow")) as (workers, client):
+            asked = [asyncio.create_task(ask(workers, client)) for _ in range(3)]
+            await until(lambda: workers.status()[0].busy == 1)
+            os.kill(workers.status()[0].workers[0].pid, signal.SIGKILL)
+            results = await asyncio.gather(*asked, return_exceptions=True)
+            assert sum(isinstance(result, WorkerDied) for result in results) == 1
+            assert sum(isinstance(result, int) for result in results) == 2
+
+    run(story)
+
+
 def test_a_program_that_crashes_says_why_to_who_waits(tmp_path: Path) -> None:
     async def story() -> None:
         async with working(tmp_path, pool("crash")) as (workers, client):

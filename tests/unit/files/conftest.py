@@ -6,9 +6,9 @@ import pytest
 from sqlalchemy import Connection
 
 from auricle.transcripts.store import TranscriptStore
-from builders.one_room import ann, blobs, bob, bus, db, engine, files, log
+from builders.one_room import ann, blobs, bob, bus, db, engine, files, log, trail
 
-__all__ = ["ann", "blobs", "bob", "bus", "db", "engine", "files", "log"]
+__all__ = ["ann", "blobs", "bob", "bus", "db", "engine", "files", "log", "trail"]
 
 
 @pytest.fixture

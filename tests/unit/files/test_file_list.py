@@ -1,4 +1,4 @@
-"""Lists of files: every order, every filter, page by page, each owner alone."""
+"""Lists of files: every order, every filter, page by page, for each their own and what was shared with them."""
 
 from __future__ import annotations
 
@@ -10,6 +10,10 @@ import pytest
 from sqlalchemy import Connection, event, text
 
 from auricle.access.model import Principal
+from auricle.access.permissions import Grant
+from auricle.access.sharing.model import GroupId, Subject
+from auricle.access.sharing.store import GrantStore
+from auricle.access.store import group_members, groups
 from auricle.contract import cursors
 from auricle.contract.ids import uuid7
 from auricle.errors import Invalid
@@ -95,7 +99,30 @@ def test_newest_first_and_names_from_a_unless_asked_otherwise(db: Connection, an
 def test_nobody_sees_the_files_of_another(db: Connection, ann: Principal, bob: Principal, many: list[FileId]) -> None:
     make(db, bob.id, "mine.wav")
     assert [f.name for f in walk(db, bob.id)] == ["mine.wav"]
-    assert all(FileStore(db).get(bob.id, id) is None for id in many)
+
+
+@pytest.mark.parametrize("sort", list(SortBy))
+def test_what_was_shared_is_listed_among_ones_own_in_its_place(
+    db: Connection, ann: Principal, bob: Principal, many: list[FileId], sort: SortBy
+) -> None:
+    group = GroupId(uuid7())
+    db.execute(groups.insert().values(id=group, name=f"group {group}"))
+    db.execute(group_members.insert().values(group_id=group, principal_id=bob.id))
+    own = [make(db, bob.id, f"äpfel {n}.wav", created_at=BEGIN, size=2**40 + n) for n in range(4)]
+    shared, over = many[::3], many[1]
+    for n, id in enumerate(shared):
+        to = Subject(group=group) if n % 2 else Subject(person=bob.id)
+        GrantStore(db).give(id, to, Grant.VIEWER, ann.id, None)
+    GrantStore(db).give(over, Subject(person=bob.id), Grant.MANAGER, ann.id, datetime.now(UTC) - timedelta(seconds=1))
+    GrantStore(db).give(own[0], Subject(group=group), Grant.VIEWER, bob.id, None)  # one's own is not shared with oneself
+    all_of_it = walk(db, bob.id, sort=sort, limit=3)
+    assert sorted(f.id for f in all_of_it) == sorted([*own, *shared])
+    assert [f.id for f in all_of_it] == [f.id for f in walk(db, bob.id, sort=sort, limit=50)]
+    assert sorted(f.id for f in walk(db, bob.id, sort=sort, limit=2, shared=True)) == sorted(shared)
+    assert sorted(f.id for f in walk(db, bob.id, sort=sort, limit=2, shared=False)) == sorted(own)
+    GrantStore(db).forget(shared[0])
+    db.execute(group_members.delete())
+    assert len(walk(db, bob.id, shared=True)) == len(shared[::2]) - 1
 
 
 @pytest.mark.parametrize(
@@ -186,16 +213,19 @@ def test_a_page_has_one_to_two_hundred_items(db: Connection, ann: Principal, lim
         FileList(db).page(ann.id, FileQuery(limit=limit))
 
 
+@pytest.mark.parametrize("shared", [False, None])
 @pytest.mark.parametrize("sort", list(SortBy))
-def test_every_order_walks_an_index(db: Connection, ann: Principal, many: list[FileId], sort: SortBy) -> None:
+def test_every_order_walks_an_index(
+    db: Connection, ann: Principal, many: list[FileId], sort: SortBy, shared: bool | None
+) -> None:
     asked: list[tuple[str, Any]] = []
 
     def remember(_: Any, __: Any, statement: str, parameters: Any, *more: Any) -> None:
         asked.append((statement, parameters))
 
-    first = FileList(db).page(ann.id, FileQuery(sort=sort, limit=3))
+    first = FileList(db).page(ann.id, FileQuery(sort=sort, limit=3, shared=shared))
     event.listen(db, "before_cursor_execute", remember)
-    FileList(db).page(ann.id, FileQuery(sort=sort, limit=3, cursor=first.next))
+    FileList(db).page(ann.id, FileQuery(sort=sort, limit=3, cursor=first.next, shared=shared))
     event.remove(db, "before_cursor_execute", remember)
     ((statement, parameters),) = asked
     for setting in ("enable_seqscan", "enable_bitmapscan", "enable_sort"):
@@ -203,4 +233,4 @@ def test_every_order_walks_an_index(db: Connection, ann: Principal, many: list[F
     db.execute(text("set local plan_cache_mode = force_generic_plan"))
     plan = "\n".join(db.exec_driver_sql(f"explain {statement}", parameters).scalars())
     assert f"files_by_{sort}" in plan
-    assert "Sort" not in plan
+    assert "Sort" not in plan or shared is None  # two short lists are made one

@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import Connection, func, select
 
 from auricle.access.model import Principal
+from auricle.access.sharing.store import GrantStore
 from auricle.contract.ids import uuid7
 from auricle.errors import NotFound
 from auricle.files import actions, timers
@@ -22,14 +23,22 @@ from auricle.runs.conducting import begun
 from auricle.runs.events import RunFinished
 from auricle.runs.model import RunId, RunState, StepName
 from auricle.runs.store import RunStore
-from auricle.runs.store import runs as run_table
+from auricle.runs.tables import runs as run_table
 from auricle.transcripts.model import Transcript
 from auricle.transcripts.store import TranscriptStore
+from builders.one_room import trail_within
 
 
 @pytest.fixture
 def shredder(db: Connection, bus: Any) -> Shredder:
-    return Shredder(files=FileStore(db), runs=RunStore(db), transcripts=TranscriptStore(db), log=EventLogStore(db), bus=bus)
+    return Shredder(
+        files=FileStore(db),
+        runs=RunStore(db),
+        transcripts=TranscriptStore(db),
+        grants=GrantStore(db),
+        log=EventLogStore(db),
+        bus=bus,
+    )
 
 
 def worked_on(shredder: Shredder, owner: Principal) -> tuple[FileId, RunId]:
@@ -47,8 +56,8 @@ def worked_on(shredder: Shredder, owner: Principal) -> tuple[FileId, RunId]:
 def test_purging_stops_the_run_and_forgets_the_texts(shredder: Shredder, db: Connection, bus: Any, ann: Principal) -> None:
     id, run = worked_on(shredder, ann)
     other, other_run = worked_on(shredder, ann)
-    actions.purge(id, ann, shredder)
-    assert shredder.files.get(ann.id, id) is None
+    actions.purge_file(actions.held(id, shredder.files), shredder)
+    assert shredder.files.get(id) is None
     assert shredder.transcripts.newest(id) == 0
     assert db.execute(select(run_table.c.id)).scalars().all() == [other_run]
     assert FilePurged(file_id=id) in bus.facts
@@ -60,34 +69,28 @@ def test_purging_stops_the_run_and_forgets_the_texts(shredder: Shredder, db: Con
 
 def test_a_purged_file_cannot_be_purged_or_touched_again(shredder: Shredder, ann: Principal) -> None:
     id, _ = worked_on(shredder, ann)
-    actions.purge(id, ann, shredder)
+    actions.purge_file(actions.held(id, shredder.files), shredder)
     with pytest.raises(NotFound):
-        actions.purge(id, ann, shredder)
+        actions.purge_file(actions.held(id, shredder.files), shredder)
     with pytest.raises(NotFound):
-        actions.restore(id, ann, shredder.files, shredder.log)
-
-
-def test_nobody_purges_the_file_of_another(shredder: Shredder, bus: Any, ann: Principal, bob: Principal) -> None:
-    id, run = worked_on(shredder, ann)
-    with pytest.raises(NotFound):
-        actions.purge(id, bob, shredder)
-    assert shredder.runs.active(id) == run
-    assert bus.facts == []
+        actions.restore(id, shredder.files, shredder.log, trail_within(shredder.files.db))
 
 
 def test_what_was_in_the_trash_for_thirty_days_is_purged(shredder: Shredder, db: Connection, bus: Any, ann: Principal) -> None:
     old, new, kept = (worked_on(shredder, ann)[0] for _ in range(3))
     for id, days in ((old, 31), (new, 29)):
-        actions.trash(id, ann, shredder.files, shredder.log)
+        actions.trash(id, shredder.files, shredder.log, trail_within(shredder.files.db))
         db.execute(files.update().where(files.c.id == id).values(trashed_at=func.now() - timedelta(days=days)))
-    timers.purge_old_trash(shredder.files, shredder.runs, shredder.transcripts, shredder.log, bus)
-    assert shredder.files.get(ann.id, old) is None
-    assert shredder.files.get(ann.id, new) is not None
-    assert shredder.files.get(ann.id, kept) is not None
+    timers.purge_old_trash(
+        shredder.files, shredder.runs, shredder.transcripts, shredder.grants, shredder.log, bus, trail_within(db)
+    )
+    assert shredder.files.get(old) is None
+    assert shredder.files.get(new) is not None
+    assert shredder.files.get(kept) is not None
 
 
 def test_much_trash_is_purged_in_several_rounds(shredder: Shredder, db: Connection, ann: Principal) -> None:
     for _ in range(AT_ONCE + 1):
         shredder.files.add(FileId(uuid7()), ann.id, name="a", size=1, content_type="", kind=MediaKind.OTHER)
     db.execute(files.update().where(files.c.owner == ann.id).values(trashed_at=func.now() - timedelta(days=40)))
-    assert [actions.purge_old_trash(shredder) for _ in range(3)] == [AT_ONCE, 1, 0]
+    assert [actions.purge_old_trash(shredder, trail_within(db)) for _ in range(3)] == [AT_ONCE, 1, 0]

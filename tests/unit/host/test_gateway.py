@@ -7,15 +7,17 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, unquote_plus
+from urllib.parse import unquote
 
 import msgspec
 import pytest
+from werkzeug.datastructures import EnvironHeaders
 
 from auricle.adapters.blobs.filesystem import FilesystemBlobs
 from auricle.errors import Retryable
-from auricle.intake.arrivals import BucketNotification
+from auricle.intake.notices import BucketNotification, event_of
 from auricle.ports.blobs import Audience
+from auricle.runtime.clientheaders import Client, ClientHeaders
 from auricle.runtime.local.announcing import Announcer
 from auricle.runtime.local.gateway import Gateway, blobs_application
 from auricle.runtime.settings import Settings
@@ -47,7 +49,7 @@ def functions() -> Seen:
 @pytest.fixture
 def gateway(functions: Seen) -> Gateway:
     """The gateway before two applications."""
-    return Gateway(functions, Seen(b"blobs"), EVENTS_PORT)
+    return Gateway(functions, Seen(b"blobs"), EVENTS_PORT, ClientHeaders("11" * 32))
 
 
 def ask(gateway: Any, path: str, port: int = 8080, **headers: Any) -> tuple[str, bytes]:
@@ -72,15 +74,28 @@ def test_events_come_in_by_their_own_port_only(gateway: Gateway) -> None:
 
 
 def test_what_only_this_host_may_say_is_taken_off_requests_from_outside(gateway: Gateway, functions: Seen) -> None:
-    ask(gateway, "/", HTTP_X_AURICLE_CLIENT_ADDRESS="1.2.3.4", HTTP_CE_ID="1", HTTP_ACCEPT="*/*")
-    assert not {"HTTP_X_AURICLE_CLIENT_ADDRESS", "HTTP_CE_ID"} & set(functions.environ)
+    ask(gateway, "/", HTTP_X_AURICLE_CLIENT_CERTIFICATE_SUBJECT="CN=me", HTTP_CE_ID="1", HTTP_ACCEPT="*/*")
+    assert not {"HTTP_X_AURICLE_CLIENT_CERTIFICATE_SUBJECT", "HTTP_CE_ID"} & set(functions.environ)
     assert functions.environ["HTTP_ACCEPT"] == "*/*"
     ask(gateway, "/events/advance", EVENTS_PORT, HTTP_CE_ID="1")
     assert functions.environ["HTTP_CE_ID"] == "1"
 
 
+def test_a_refused_head_has_no_body_that_would_spoil_the_next_answer(gateway: Gateway) -> None:
+    assert ask(gateway, "/events/advance", REQUEST_METHOD="HEAD") == ("404 Not found", b"")
+
+
+def test_functions_are_told_who_asks_and_who_says_so(gateway: Gateway, functions: Seen) -> None:
+    seen = {"REMOTE_ADDR": "192.0.2.7", "HTTP_HOST": "vault.example:8080", "wsgi.url_scheme": "http"}
+    ask(gateway, "/api/files/ü", HTTP_X_AURICLE_CLIENT_ADDRESS="1.2.3.4", **seen)
+    told = EnvironHeaders(functions.environ)
+    client = ClientHeaders("11" * 32).client(told, "GET", "/api/files/ü".encode("latin-1"))
+    assert client == Client(address="192.0.2.7", host="vault.example:8080", scheme="http")
+    assert ClientHeaders("22" * 32).client(told, "GET", "/api/files/ü".encode("latin-1")) is None
+
+
 def test_without_an_events_port_no_port_is_one(functions: Seen) -> None:
-    assert ask(Gateway(functions, Seen(b""), None), "/events/advance")[0] == "404 Not found"
+    assert ask(Gateway(functions, Seen(b""), None, ClientHeaders("")), "/events/advance")[0] == "404 Not found"
 
 
 def test_signed_urls_are_served_from_the_data_folder(tmp_path: Path, functions: Seen) -> None:
@@ -113,8 +128,9 @@ def test_a_dropped_object_is_announced_as_a_bucket_would(tmp_path: Path, functio
     body: dict[str, Any] = {"wsgi.input": io.BytesIO(b"hello")}
     assert ask(blobs_application(chosen, functions), unquote(path), **more, **body)[0] == "200 OK"
     assert functions.environ["HTTP_AUTHORIZATION"] == "Bearer tt"
-    found = msgspec.json.decode(functions.environ["wsgi.input"].getvalue(), type=BucketNotification).records
-    assert [(r.created, unquote_plus(r.s3.object.key), r.s3.object.size) for r in found] == [(True, "drop/me/a b+c", 5)]
+    records = msgspec.json.decode(functions.environ["wsgi.input"].getvalue(), type=BucketNotification).records
+    found = [event_of(record) for record in records]
+    assert [(event.created, event.subject, event.size) for event in found] == [(True, "drop/me/a b+c", 5)]
 
 
 def test_an_announcement_that_nobody_takes_fails_the_upload() -> None:

@@ -79,11 +79,23 @@ class Host:
         """The owner's token."""
         return (self.data / "owner-token").read_text().strip()
 
-    def knows(self, token: str) -> bool:
+    def posted(self, path: str, body: dict[str, str]) -> dict[str, Any]:
+        """The answer to `body`."""
+        data = json.dumps(body).encode()
+        request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", data, {"Content-Type": "application/json"})
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            found: dict[str, Any] = json.loads(answer.read())
+            return found
+
+    def got(self, path: str) -> dict[str, Any]:
+        """What is there for everybody."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=30) as answer:
+            found: dict[str, Any] = json.loads(answer.read())
+            return found
+
+    def knows(self, token: str, path: str = "/api/tokens") -> bool:
         """Whether it lets `token` in."""
-        request = urllib.request.Request(
-            f"http://127.0.0.1:{self.port}/api/tokens", headers={"Authorization": f"Bearer {token}"}
-        )
+        request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", headers={"Authorization": f"Bearer {token}"})
         with urllib.request.urlopen(request, timeout=30) as answer:
             return bool(answer.status == 200)
 
@@ -206,6 +218,38 @@ def test_ctrl_c_leaves_nothing_running_and_the_next_start_goes_on(tmp_path: Path
         assert third.process.wait(20) == 0
         assert gone(everybody)
     assert "No Auricle runs" in auricle("down", "--data", str(data)).stdout
+
+
+def test_isolated_the_first_owner_signs_in_by_the_code_that_the_host_says_once(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    with up(data, "--isolate") as host:
+        code = (data / "setup-code").read_text()
+        eventually(lambda: code in host.said.read_text())
+        owner = {"email": "ada@vault.example", "password": "Brass lantern over 4 quiet waters"}
+        made = host.posted("/api/setup", {**owner, "code": code, "display_name": "Ada"})
+        # Another process, which has public keys only, believes what identity signed.
+        assert host.knows(made["access_token"], "/api/files")
+        signing = {name for name, env in environments(host).items() if "SIGNING_KEYS_FILE" in env}
+        verifying = {name for name, env in environments(host).items() if "JWKS_FILE" in env}
+        assert signing == {"identity"}
+        assert {"identity", "files"} <= verifying
+        (key,) = host.got("/.well-known/jwks.json")["keys"]
+        host.process.send_signal(signal.SIGINT)
+        assert host.process.wait(20) == 0
+    host.said.unlink()
+    with up(data) as again:
+        assert again.knows(again.posted("/api/session", owner)["access_token"], "/api/files")
+        assert again.got("/.well-known/jwks.json")["keys"] == [key]
+        assert code not in again.said.read_text()
+
+
+def environments(host: Host) -> dict[str, dict[str, str]]:
+    """What each function's own processes were started with."""
+    found = {}
+    for process in host.everybody():
+        if "auricle.runtime.local.isolated" in " ".join(process.cmdline()):
+            found[process.environ()["AURICLE_FUNCTION"]] = process.environ()
+    return found
 
 
 def test_isolated_functions_are_woken_by_the_first_request(tmp_path: Path) -> None:

@@ -9,20 +9,26 @@ import msgspec
 import pytest
 
 from auricle.contract.choices import Image, Scale
+from auricle.deploy.catalogue import catalogue
+from auricle.runtime import rooms, wiring
 from auricle.runtime.local import plan as plans
+from auricle.runtime.local import postgres
 from auricle.runtime.local.errors import CannotStart
 from auricle.runtime.local.plan import Plan, Pool
 from auricle.runtime.local.planning import (
+    SECRETS,
     DeliveryEntry,
     Entry,
     Site,
     TimerEntry,
     environment_of,
+    gateway_environment,
     plan_of,
     read_catalogue,
     without_secrets,
 )
-from auricle.runtime.local.scale import Machine
+from auricle.runtime.local.scale import API_POOL, Machine
+from auricle.runtime.settings import Settings
 
 DELIVERY = DeliveryEntry(retry=3, delay=0.5, timeout=60)
 FILES = Entry(
@@ -112,6 +118,63 @@ def test_speech_workers_get_no_secret_and_media_workers_only_their_own() -> None
     assert media["BLOBS_KEY"] == "bb"
     assert media["DATA_DIR"] == "/data"
     assert "EVENT_KEY" not in media
+
+
+FILES_OF_SIGN_IN = {
+    "signing_keys_file": "/data/signing-keys.json",
+    "jwks_file": "/data/jwks.json",
+    "setup_code_file": "/data/setup-code",
+}
+
+
+def whole(*, isolated: bool) -> tuple[list[Entry], Site]:
+    """The real catalogue on this host."""
+    made = site(isolated=isolated)
+    secrets = {**made.secrets, **FILES_OF_SIGN_IN, "ephemeral_key": "cc", "gateway_key": "dd"}
+    return read_catalogue(msgspec.json.encode(catalogue())), msgspec.structs.replace(made, secrets=secrets)
+
+
+def test_isolated_the_signing_key_is_named_to_identity_alone_and_public_keys_to_who_lets_people_in() -> None:
+    entries, here = whole(isolated=True)
+    plan = plan_of(entries, here)
+    processes = {p.name: p.env for p in plan.pools} | {"the gateway": gateway_environment(entries, here)}
+    for private in ("SIGNING_KEYS_FILE", "SETUP_CODE_FILE"):
+        assert {name for name, env in processes.items() if private in env} == {"identity"}
+    letting_in = {name for name, env in processes.items() if "JWKS_FILE" in env}
+    assert letting_in == {e.name for e in entries if "jwks_file" in e.secrets}
+    counting = {name for name, env in processes.items() if "EPHEMERAL_KEY" in env}
+    assert counting == letting_in | {"timers"}  # which sweep what is counted
+    assert "the gateway" not in letting_in
+    assert not {"transcribe", "diarize", "cluster", "prepare", "advance"} & letting_in
+    assert not any("signing-keys" in str(env) for name, env in processes.items() if name != "identity")
+
+
+def test_in_one_process_everything_that_answers_people_is_there() -> None:
+    entries, here = whole(isolated=False)
+    env = gateway_environment(entries, here)
+    assert env["AURICLE_FUNCTION"] == "*api,*identity"
+    assert {name.upper(): value for name, value in FILES_OF_SIGN_IN.items()}.items() <= env.items()
+    resident = pool(plan_of(entries, here), "api").functions
+    assert set(resident) == {*rooms.functions_of(Image.API), *rooms.functions_of(Image.IDENTITY)}
+
+
+def test_no_secret_setting_is_inherited() -> None:
+    assert {name for names in wiring.SECRETS.values() for name in names} <= SECRETS
+
+
+def test_the_embedded_database_has_a_connection_for_everybody_even_isolated() -> None:
+    for isolated in (False, True):
+        entries, here = whole(isolated=isolated)
+        asked = {e.name: e.secrets for e in entries}
+        wanted = {
+            p.name: p.max_workers * (Settings().database_pool + any("ephemeral_key" in asked[f] for f in p.functions))
+            for p in plan_of(entries, here).pools
+            if p.url is None and any("database_url" in asked[f] for f in p.functions)
+        }
+        resident = API_POOL + 1 + 1  # its pool, limits and ended sign-ins, upkeep
+        most = int(postgres.SETTINGS["max_connections"]) - int(postgres.SETTINGS["superuser_reserved_connections"])
+        broker = 10  # a line for each kind of its work
+        assert sum(wanted.values()) + resident + broker <= most, wanted
 
 
 def test_settings_that_are_not_set_are_not_passed_on_as_empty() -> None:

@@ -277,5 +277,5 @@ def test_refusals_are_problem_documents() -> None:
         return lambda data: None
 
     start: StartResponse = begin  # type: ignore[assignment]
-    assert json.loads(b"".join(refuse(NotFound("Not here."), start)))["detail"] == "Not here."
+    assert json.loads(b"".join(refuse(NotFound("Not here."), {"REQUEST_METHOD": "GET"}, start)))["detail"] == "Not here."
     assert seen == ["404 Not found"]

@@ -20,10 +20,15 @@ from auricle.files.listing import FileList, FileQuery
 from auricle.files.model import File, FileState
 from auricle.files.store import FileStore
 from auricle.intake import actions
-from auricle.intake.arrivals import BucketNotification, NotificationQuery, receive_bucket_events
+from auricle.intake import arrivals as arriving
+from auricle.intake.arrivals import NotificationQuery, receive_bucket_events
+from auricle.intake.lost import take_lost
 from auricle.intake.model import Arrival, BucketToken, UploadLimits
+from auricle.intake.notices import BucketNotification, BucketRecord, ObjectEvent, arrivals_in, event_of
 from auricle.intake.store import IntakeStore, arrivals
 from auricle.notifications.store import EventLogStore
+from auricle.ports.blobs import Blob
+from builders.one_room import trail_within
 
 TOKEN = BucketToken(value="s3cret-ü")
 
@@ -34,7 +39,9 @@ class Bucket:
     def __init__(self, db: Connection, blobs: FilesystemBlobs, bus: Any, limits: UploadLimits) -> None:
         self.db, self.blobs, self.bus, self.limits = db, blobs, bus, limits
         self.intake, self.files, self.log = IntakeStore(db), FileStore(db), EventLogStore(db)
-        self.desk = actions.Desk(intake=self.intake, files=self.files, log=self.log, blobs=blobs, bus=bus, limits=limits)
+        self.desk = actions.Desk(
+            intake=self.intake, files=self.files, log=self.log, blobs=blobs, bus=bus, limits=limits, trail=trail_within(db)
+        )
 
     def put(self, key: str, data: bytes = b"sound", content_type: str = "application/octet-stream") -> None:
         """Somebody puts an object."""
@@ -63,6 +70,7 @@ class Bucket:
             self.limits,
             self.bus,
             query or NotificationQuery(),
+            trail_within(self.db),
             authorization,
         )
 
@@ -250,6 +258,146 @@ def test_a_store_that_sends_no_header_presents_the_token_in_the_address(bucket: 
         bucket.post(ceph(key), None, query=NotificationQuery(token="wrong"))
     bucket.post(ceph(key), None, query=NotificationQuery(token="s3cret-ü"))
     assert len(bucket.files_of(ann)) == 1
+
+
+def test_a_notification_of_another_bucket_is_refused(bucket: Bucket, ann: Principal, caplog: pytest.LogCaptureFixture) -> None:
+    key = f"drop/{ann.id}/a.mp3"
+    bucket.put(key)
+    bucket.post(minio(key), token=BucketToken(value=TOKEN.value, bucket="somebody-elses"))
+    assert bucket.files_of(ann) == []
+    assert "our bucket is somebody-elses" in caplog.text
+    bucket.post(minio(key), token=BucketToken(value=TOKEN.value, bucket="auricle"))
+    assert len(bucket.files_of(ann)) == 1
+
+
+def test_records_in_any_order_and_told_again_make_each_file_once(bucket: Bucket, ann: Principal) -> None:
+    keys = [f"drop/{ann.id}/{number}.mp3" for number in range(4)]
+    for key in keys:
+        bucket.put(key, key.encode())
+    for order in (keys[::-1], keys + keys, keys[2:] + keys[:2]):
+        bucket.post(ceph(*order))
+    assert sorted(file.name for file in bucket.files_of(ann)) == ["0.mp3", "1.mp3", "2.mp3", "3.mp3"]
+    assert len(bucket.bus.facts) == 4
+
+
+def test_one_bad_key_keeps_no_other_object_waiting(bucket: Bucket, ann: Principal, caplog: pytest.LogCaptureFixture) -> None:
+    good = f"drop/{ann.id}/good.mp3"
+    bucket.put(good)
+    bucket.post(ceph(f"drop/{ann.id}/../x.mp3", f"drop/{ann.id}/\0.mp3", "", "uploads/\0", good))
+    assert [file.name for file in bucket.files_of(ann)] == ["good.mp3"]
+    assert "was not taken" in caplog.text
+
+
+def test_a_huge_batch_asks_the_store_a_bounded_number_of_times(
+    bucket: Bucket, ann: Principal, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    real, asked = bucket.blobs.stat, []
+    monkeypatch.setattr(bucket.blobs, "stat", lambda key: asked.append(key) or real(key))
+    bucket.post(ceph(*[f"drop/{ann.id}/{number}.mp3" for number in range(10_000)]))
+    assert len(asked) == arriving.TAKEN
+    assert "10000 new objects" in caplog.text
+
+
+def test_what_has_arrived_already_is_not_asked_for(bucket: Bucket, ann: Principal, monkeypatch: pytest.MonkeyPatch) -> None:
+    key = f"drop/{ann.id}/a.mp3"
+    bucket.put(key)
+    bucket.arrived(key)
+    blob = bucket.blobs.stat(key)
+    assert blob is not None
+    monkeypatch.setattr(bucket.blobs, "stat", lambda key: pytest.fail("the store was asked"))
+    bucket.post(minio(key).replace(b'"abc"', f'"{blob.etag}"'.encode()))
+    assert len(bucket.files_of(ann)) == 1
+
+
+# Dropped, and never told.
+
+
+def test_the_sweep_finds_drops_that_nobody_told_of(bucket: Bucket, ann: Principal, bob: Principal) -> None:
+    told, lost = f"drop/{ann.id}/told.mp3", f"drop/{bob.id}/folder/lost ü+.mp3"
+    for key in (told, lost):
+        bucket.put(key, key.encode())
+    bucket.arrived(told)
+    assert [take_lost(bucket.desk), take_lost(bucket.desk)] == [1, 0]
+    assert [file.name for file in bucket.files_of(bob)] == ["lost ü+.mp3"]
+    assert len(bucket.files_of(ann)) == 1
+    bucket.post(ceph(lost))  # told after all
+    assert len(bucket.bus.facts) == 2
+
+
+def test_the_sweep_leaves_what_is_nobody_s_and_goes_on_another_time(bucket: Bucket, ann: Principal) -> None:
+    for key in (f"drop/{uuid4()}/a.mp3", "drop/stray.mp3", "elsewhere/a.mp3"):
+        bucket.put(key)
+    for number in range(5):
+        bucket.put(f"drop/{ann.id}/{number}.mp3", b"%d" % number)
+    assert [take_lost(bucket.desk, most=2) for _ in range(4)] == [2, 2, 1, 0]
+    assert len(bucket.files_of(ann)) == 5
+
+
+def test_a_file_above_the_limit_is_found_once(bucket: Bucket, ann: Principal) -> None:
+    bucket.put(f"drop/{ann.id}/a.mp3", b"x" * 1001)
+    assert [take_lost(bucket.desk), take_lost(bucket.desk)] == [1, 0]
+    assert bucket.files_of(ann)[0].state is FileState.UNREADABLE
+
+
+def test_a_bucket_with_keys_that_we_do_not_take_is_swept_all_the_same(
+    bucket: Bucket, ann: Principal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good = f"drop/{ann.id}/good.mp3"
+    bucket.put(good)
+    there = [Blob(f"drop/{ann.id}/../x.mp3", 1, "e"), Blob(f"drop/{ann.id}/\0", 1, "e"), *bucket.blobs.list("drop/")]
+    monkeypatch.setattr(bucket.blobs, "list", lambda prefix: iter(there))
+    assert take_lost(bucket.desk) == 1
+
+
+# As CloudEvents have it.
+
+
+def test_a_record_is_the_cloudevent_that_the_specification_makes_of_it() -> None:
+    record = {
+        "eventVersion": "2.1",
+        "eventSource": "aws:s3",
+        "awsRegion": "us-west-2",
+        "eventTime": "1970-01-01T00:00:00.000Z",
+        "eventName": "ObjectCreated:Put",
+        "responseElements": {"x-amz-request-id": "C3D13FE58DE4C810", "x-amz-id-2": "FMyUVURIY8"},
+        "s3": {"bucket": {"name": "mybucket"}, "object": {"key": "Happy+Face%2B.jpg", "size": 1024, "eTag": '"d41d8"'}},
+    }
+    event = event_of(msgspec.convert(record, BucketRecord))
+    assert event == ObjectEvent(
+        id="C3D13FE58DE4C810.FMyUVURIY8",
+        source="aws:s3.us-west-2.mybucket",
+        type="com.amazonaws.s3.ObjectCreated:Put",
+        subject="Happy Face+.jpg",
+        time="1970-01-01T00:00:00.000Z",
+        bucket="mybucket",
+        etag="d41d8",
+        size=1024,
+    )
+    assert event.created
+
+
+def test_records_without_a_request_still_have_ids_of_their_own() -> None:
+    first, second = (
+        event_of(msgspec.json.decode(minio("drop/a b", "s3:ObjectCreated:Copy"), type=BucketNotification).records[0])
+        for _ in range(2)
+    )
+    assert (first.id, first.type) == ("drop/a b.17", "com.amazonaws.s3.ObjectCreated:Copy")
+    assert first == second  # a repeated record is the same event
+    assert first.source == "minio:s3.auricle"
+
+
+@pytest.mark.parametrize(
+    "name", ["s3:ObjectRemoved:Delete", "ObjectRemoved:DeleteMarkerCreated", "s3:ObjectAccessed:Get", "s3:TestEvent", ""]
+)
+def test_only_creations_are_arrivals(name: str) -> None:
+    assert list(arrivals_in(msgspec.json.decode(minio("drop/a", name), type=BucketNotification))) == []
+
+
+@pytest.mark.parametrize("body", [b"{}", b'{"Records":[]}', b'{"Records":[{}]}', b'{"Event":"s3:TestEvent"}'])
+def test_probes_and_empty_notifications_are_welcome(bucket: Bucket, body: bytes) -> None:
+    bucket.post(body)
+    with pytest.raises(Denied):
+        bucket.post(body, "Bearer wrong")
 
 
 def test_removals_and_test_events_are_no_arrivals(bucket: Bucket, ann: Principal) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -18,8 +19,10 @@ from auricle.access.store import TokenStore
 from auricle.adapters.blobs.filesystem import FilesystemBlobs
 from auricle.ports.blobs import BlobStore
 from auricle.runtime.bind import Bound
+from auricle.runtime.local.identity import LocalIdentity
 from auricle.runtime.settings import Settings
 from auricle.schema import metadata
+from builders.persons import session
 from builders.sinks import RememberingSink
 
 DATA = b"0123456789" * 3
@@ -29,17 +32,21 @@ class Server:
     """The functions of this test in one process."""
 
     def __init__(self, url: str, folder: Path) -> None:
+        local = LocalIdentity(folder)
+        local.prepare(datetime.now(UTC))
         chosen = Settings(
             auricle_function="files,intake,bucket_events",
             database_url=url,
             database_pool=3,
             event_key="11" * 32,
+            ephemeral_key="33" * 32,
             data_dir=str(folder),
             blobs_key="22" * 32,
             blobs_public_url="http://blobs.test",
             bucket_token="bucket-secret",
             part_bytes=10,
             max_upload_bytes=1000,
+            **local.settings,
         )
         self.bound = Bound(chosen)
         self.sink = RememberingSink()
@@ -117,7 +124,7 @@ def test_refusals_are_sentences(server: Server) -> None:
     assert "options" in server.ask("POST", "/api/uploads", {"name": "a", "size": 1, "options": {"speed": 2}}, 422)["detail"]
     assert (
         server.ask("GET", "/api/uploads/0190b2f0-0000-7000-8000-000000000000", status=404)["detail"]
-        == "There is no such upload."
+        == "There is no such thing, or it is not shared with you."
     )
     assert server.raw("POST", "/api/uploads", {"name": "a", "size": 1}, token=server.reader).status_code == 403
 
@@ -141,7 +148,8 @@ def test_a_file_is_changed_trashed_restored_and_purged(server: Server) -> None:
     server.ask("DELETE", path, status=204)
     assert server.ask("GET", path)["state"] == "trashed"
     assert server.ask("POST", f"{path}/restore")["state"] == "received"
-    server.ask("DELETE", f"{path}?purge=true", status=204)
+    server.ask("POST", f"{path}/purge", status=403)  # no token deletes for good
+    server.ask("POST", f"{path}/purge", status=204, Authorization=f"Bearer {session(server.bound.wiring, server.owner.id)}")
     assert server.ask("GET", path, status=404)
     assert server.sink.types()[-1] == "auricle.files.purged.v1"
 

@@ -30,6 +30,7 @@ from auricle.runs.conducting import begun
 from auricle.runs.events import StepFinished, StepReleased
 from auricle.runs.model import Pace, RunId, StepName
 from auricle.runs.store import RunStore
+from builders.one_room import trail_within
 
 DATA = b"0123456789" * 50
 
@@ -356,7 +357,15 @@ def test_a_dropped_file_goes_all_the_way(desk: Desk, limits: UploadLimits) -> No
     key = f"drop/{desk.owner.id}/Tälk.mp4"
     desk.blobs.put(key, DATA)
     log = EventLogStore(desk.db)
-    arrival = actions.Desk(intake=desk.intake, files=desk.files, log=log, blobs=desk.blobs, bus=desk.bus, limits=limits)
+    arrival = actions.Desk(
+        intake=desk.intake,
+        files=desk.files,
+        log=log,
+        blobs=desk.blobs,
+        bus=desk.bus,
+        limits=limits,
+        trail=trail_within(desk.db),
+    )
     id = actions.arrived(Arrival(key=key), arrival)
     assert id is not None
     desk.record(id, desk.prepare(id, ScriptedReader()))

@@ -24,6 +24,7 @@ from auricle.intake import actions
 from auricle.intake.model import Arrival, StartedUpload, UploadId, UploadLimits, UploadState
 from auricle.intake.store import IntakeStore, arrivals, uploads
 from auricle.notifications.store import EventLogStore, event_log
+from builders.one_room import trail_within
 
 DATA = bytes(range(95))
 """Ten parts of ten bytes, the last one shorter."""
@@ -35,7 +36,9 @@ class Client:
     def __init__(self, db: Connection, blobs: FilesystemBlobs, bus: Any, who: Principal, limits: UploadLimits) -> None:
         self.db, self.blobs, self.bus, self.who, self.limits = db, blobs, bus, who, limits
         self.intake, self.files, self.log = IntakeStore(db), FileStore(db), EventLogStore(db)
-        self.desk = actions.Desk(intake=self.intake, files=self.files, log=self.log, blobs=blobs, bus=bus, limits=limits)
+        self.desk = actions.Desk(
+            intake=self.intake, files=self.files, log=self.log, blobs=blobs, bus=bus, limits=limits, trail=trail_within(db)
+        )
 
     def begin(self, data: bytes = DATA, name: str = "talk.mp3", **more: Any) -> StartedUpload:
         """Begin an upload."""
@@ -81,7 +84,7 @@ def client(db: Connection, blobs: FilesystemBlobs, bus: Any, ann: Principal, lim
 
 def test_an_upload_becomes_a_file_with_exactly_its_bytes(client: Client) -> None:
     started = client.begin(name=" C:\\fakepath\\Tälk.MP3 ", options=Options(language="de"), sha256="AB" * 32)
-    assert client.files.get(client.who.id, started.file_id).state is FileState.UPLOADING  # type: ignore[union-attr]
+    assert client.files.get(started.file_id).state is FileState.UPLOADING  # type: ignore[union-attr]
     client.send(started)
     file = client.complete(started.id)
     assert (file.name, file.size, file.state, file.content_type) == ("Tälk.MP3", 95, FileState.RECEIVED, "audio/mpeg")
@@ -219,7 +222,7 @@ def test_an_aborted_upload_leaves_nothing(client: Client) -> None:
     key, ref = client.key_and_ref(started.id)
     for _ in range(2):
         actions.abort(started.id, client.who, client.intake, client.files, client.blobs)
-    assert client.files.get(client.who.id, started.file_id) is None
+    assert client.files.get(started.file_id) is None
     with pytest.raises(NotFound):
         client.blobs.parts(key, ref)
     with pytest.raises(Conflict, match="aborted"):
@@ -234,7 +237,7 @@ def test_a_complete_upload_cannot_be_aborted(client: Client) -> None:
     client.complete(started.id)
     with pytest.raises(Conflict, match=f"/api/files/{started.file_id}"):
         actions.abort(started.id, client.who, client.intake, client.files, client.blobs)
-    assert client.files.get(client.who.id, started.file_id) is not None
+    assert client.files.get(started.file_id) is not None
 
 
 def test_bad_uploads_are_refused_before_anything_is_kept(client: Client) -> None:
@@ -260,7 +263,7 @@ def test_the_sweep_forgets_what_nobody_finished(client: Client) -> None:
         actions.sign_parts(late.id, client.who, client.intake, client.blobs, [1])
     client.sweep()
     assert client.status(late.id).state is UploadState.EXPIRED
-    assert client.files.get(client.who.id, late.file_id) is None
+    assert client.files.get(late.file_id) is None
     with pytest.raises(NotFound):
         client.blobs.parts(*client.key_and_ref(late.id))
     with pytest.raises(Conflict, match="expired"):

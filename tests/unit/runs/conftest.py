@@ -8,7 +8,7 @@ import pytest
 
 from auricle.runtime.database import Database, engine_for
 from auricle.schema import metadata
-from unit.runs.conducted_rooms import Room
+from builders.conducted_rooms import Room
 
 
 @pytest.fixture(scope="module")

@@ -2,91 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from uuid import UUID
-
 import pytest
 
-from auricle.contract.event import Fact
 from auricle.files.model import Options
 from auricle.runs import conducting
-from auricle.runs.conducting import ChunkOutline, Conducted, Piece, PieceState
-from auricle.runs.events import StepFailed, StepFinished, StepProgressed
-from auricle.runs.model import RunId, RunState, StepName, StepState, plan_of
-from auricle.speech.events import WorkFailed, WorkHeard
-
-RUN = RunId(UUID(int=1))
-ATTEMPTS = 3
-WINDOW = 4
-SPEECH = (StepName.TRANSCRIBE, StepName.DIARIZE, StepName.CLUSTER)
-
-
-def chunks(*speech: float) -> list[ChunkOutline]:
-    return [ChunkOutline(i, i * 300.0, (i + 1) * 300.0, seconds) for i, seconds in enumerate(speech)]
-
-
-def begun(*asked: StepName, **options: object) -> Conducted:
-    chosen = Options(**options)  # type: ignore[arg-type]
-    return conducting.begun(chosen, plan_of(asked, chosen))
-
-
-def go(run: Conducted, of: Sequence[ChunkOutline] = (), window: int = WINDOW) -> list[Piece]:
-    """What the conductor does after every fact."""
-    if conducting.wants_outline(run):
-        conducting.outline(run, of)
-    return conducting.release(run, window)
-
-
-def tell(run: Conducted, fact: Fact) -> bool:
-    return conducting.hear(run, fact, ATTEMPTS)
-
-
-def finished(piece: Piece, *warnings: str) -> Fact:
-    if piece.step in SPEECH:
-        return WorkHeard(run_id=RUN, work=piece.step, index=piece.index, attempt=piece.attempt, receipt="r", sha256="0", size=1)
-    return StepFinished(run_id=RUN, work=piece.step, attempt=piece.attempt, warnings=warnings)
-
-
-def refused(piece: Piece, error: str = "It cannot be heard.") -> Fact:
-    """It can never work."""
-    if piece.step in SPEECH:
-        return WorkFailed(run_id=RUN, work=piece.step, index=piece.index, attempt=piece.attempt, receipt="r", error=error)
-    return StepFailed(run_id=RUN, work=piece.step, attempt=piece.attempt, error=error)
-
-
-def lost(piece: Piece, error: str = "Nobody managed it.") -> Fact:
-    """This attempt went wrong; another may not."""
-    return StepFailed(run_id=RUN, work=piece.step, index=piece.index, attempt=piece.attempt, error=error, permanent=False)
-
-
-def out(run: Conducted, step: StepName) -> list[Piece]:
-    return [p for p in run.of(step) if p.state is PieceState.RELEASED]
-
-
-def work_off(run: Conducted, *, refusing: StepName | None = None, of: Sequence[ChunkOutline] = ()) -> list[Piece]:
-    """Do whatever is released, in order, until nothing is; what `refusing` names is refused. Returns what was released."""
-    released: list[Piece] = go(run, of)
-    for piece in released:
-        tell(run, refused(piece) if piece.step is refusing else finished(piece))
-        released += go(run, of)
-    return released
-
-
-def prepared(*speech: float, **options: object) -> Conducted:
-    """A run whose recording is prepared and whose first pieces are out."""
-    run = begun(**options)
-    (prepare,) = go(run)
-    tell(run, finished(prepare))
-    go(run, chunks(*speech))
-    return run
-
-
-def names(pieces: Sequence[Piece]) -> list[tuple[StepName, int]]:
-    return [(p.step, p.index) for p in pieces]
-
-
-def states(run: Conducted) -> dict[StepName, StepState]:
-    return {name: step.state for name, step in run.steps.items()}
+from auricle.runs.conducted import Piece, PieceState
+from auricle.runs.events import StepProgressed
+from auricle.runs.model import RunState, StepName, StepState, plan_of
+from builders.conducted_runs import (
+    ATTEMPTS,
+    RUN,
+    SPEECH,
+    WINDOW,
+    begun,
+    chunks,
+    finished,
+    go,
+    lost,
+    names,
+    out,
+    prepared,
+    refused,
+    states,
+    taken,
+    tell,
+    work_off,
+)
 
 
 def test_a_whole_run_goes_through_all_steps_in_order() -> None:
@@ -146,7 +87,7 @@ def test_without_telling_speakers_apart_those_steps_are_not_there() -> None:
 def test_a_lost_attempt_is_followed_by_another() -> None:
     run = prepared(10)
     (piece,) = out(run, StepName.TRANSCRIBE)
-    tell(run, lost(piece))
+    tell(run, lost(taken(run, piece)))
     assert names(go(run)) == [(StepName.TRANSCRIBE, 0)]
     assert (piece.attempt, piece.releases, piece.fraction) == (2, 1, 0.0)
 
@@ -156,7 +97,7 @@ def test_a_piece_that_is_lost_three_times_becomes_a_gap() -> None:
     piece = out(run, StepName.TRANSCRIBE)[1]
     for attempt in range(1, ATTEMPTS + 1):
         assert piece.attempt == attempt
-        tell(run, lost(piece))
+        tell(run, lost(taken(run, piece)))
         go(run)
     assert piece.state is PieceState.FAILED
     work_off(run)
@@ -244,7 +185,7 @@ def test_a_fact_about_another_attempt_counts_for_nothing() -> None:
     run = prepared(10)
     (piece,) = out(run, StepName.TRANSCRIBE)
     late = finished(piece)
-    tell(run, lost(piece))
+    tell(run, lost(taken(run, piece)))
     go(run)
     assert tell(run, late) is False
     assert piece.state is PieceState.RELEASED
@@ -290,34 +231,6 @@ def test_progress_of_a_piece_never_goes_back_and_never_above_one() -> None:
         tell(run, StepProgressed(run_id=RUN, work=piece.step, index=0, attempt=1, fraction=fraction, receipt="r"))
     assert piece.fraction == 1.0
     assert piece.state is PieceState.RELEASED
-
-
-# What is never answered.
-
-
-def test_an_expired_piece_goes_out_again_as_the_same_attempt() -> None:
-    run = prepared(10)
-    assert conducting.expire(run, StepName.TRANSCRIBE, 0, ATTEMPTS) is True
-    (piece,) = go(run)
-    assert (piece.attempt, piece.releases) == (1, 2)
-    assert tell(run, finished(piece)) is True
-
-
-def test_what_expires_again_and_again_is_an_attempt_lost() -> None:
-    run = prepared(10)
-    piece = run.of(StepName.TRANSCRIBE)[0]
-    for _ in range(conducting.MOST_RELEASES):
-        conducting.expire(run, StepName.TRANSCRIBE, 0, ATTEMPTS)
-        go(run)
-    assert (piece.attempt, piece.releases) == (2, 1)
-
-
-def test_what_is_not_out_cannot_expire() -> None:
-    run = prepared(*[10.0] * (WINDOW + 1))
-    assert conducting.expire(run, StepName.TRANSCRIBE, WINDOW, ATTEMPTS) is False
-    assert conducting.expire(run, StepName.EXPORT, 0, ATTEMPTS) is False
-    conducting.cancel(run)
-    assert conducting.expire(run, StepName.TRANSCRIBE, 0, ATTEMPTS) is False
 
 
 # Doing it again.

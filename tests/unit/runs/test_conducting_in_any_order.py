@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from auricle.contract.event import Fact
 from auricle.files.model import Options
 from auricle.runs import conducting
-from auricle.runs.conducting import ChunkOutline, Conducted, Piece, PieceState
+from auricle.runs.conducted import ChunkOutline, Conducted, Piece, PieceState
 from auricle.runs.events import StepFailed, StepFinished, StepProgressed
 from auricle.runs.model import RunId, RunState, StepName, StepState, plan_of
 from auricle.speech.events import WorkFailed, WorkHeard
@@ -21,6 +21,8 @@ ATTEMPTS = 3
 SPEECH = (StepName.TRANSCRIBE, StepName.DIARIZE, StepName.CLUSTER)
 PLANS = ((), (StepName.DIARIZE,), (StepName.TRANSCRIBE,), (StepName.EXPORT,))
 MOST_TURNS = 5000
+FORSAKEN_SWEEPS = 60
+"""Longer than any of these worlds needs to make good what it lost."""
 
 
 class World:
@@ -39,6 +41,7 @@ class World:
         self.heard: list[Fact] = []
         self.releases: Counter[tuple[StepName, int, int, int]] = Counter()
         self.swept = False
+        self.sweeps = 0
         self.go_on()
 
     def go_on(self) -> None:
@@ -47,8 +50,8 @@ class World:
             conducting.outline(self.run, self.chunks)
         for piece in conducting.release(self.run, self.window):
             self.releases[piece.step, piece.index, piece.attempt, piece.releases] += 1
-            if not self.swept:
-                assert piece.releases == 1
+            if not self.swept and not self.fates.get((piece.step, piece.index)):
+                assert piece.releases == 1  # else a loss may be told before the sign of life: then it counts as never begun
             self.answers += self.answered(piece)
         for step in self.run.steps:
             assert sum(p.state is PieceState.RELEASED for p in self.run.of(step)) <= self.window
@@ -88,6 +91,9 @@ class World:
     def sweep(self) -> None:
         """Every deadline passes."""
         self.swept = True
+        self.sweeps += 1
+        for step in self.run.steps.values():
+            step.forsaken = self.sweeps > FORSAKEN_SWEEPS
         for piece in list(self.run.pieces.values()):
             conducting.expire(self.run, piece.step, piece.index, ATTEMPTS)
         self.go_on()
@@ -164,7 +170,8 @@ def test_reordered_and_repeated_facts_end_in_the_same_state(both: tuple[World, W
         world.finish()
     assert outcome(disturbed.run) == outcome(calm.run)
     if calm.run.state is not RunState.FAILED:
-        assert set(disturbed.releases) == set(calm.releases)
+        # The same attempts. A loss that is told before the sign of life counts as never begun: then it goes out once more.
+        assert {out[:3] for out in disturbed.releases} == {out[:3] for out in calm.releases}
     assert max(disturbed.releases.values(), default=1) == 1
 
 

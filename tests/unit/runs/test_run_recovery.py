@@ -8,28 +8,11 @@ import pytest
 
 from auricle.contract.event import failure_of
 from auricle.errors import Conflict
-from auricle.files.events import FileReceived
-from auricle.files.model import FileId
 from auricle.runs import actions
-from auricle.runs.events import CancelRequested, RetryRequested, RunRequested, StepProgressed
-from auricle.runs.model import Run, RunId, RunState, StepName, first_run_id
+from auricle.runs.events import CancelRequested, RetryRequested, StepProgressed
+from auricle.runs.model import RunState, StepName
 from auricle.speech.events import ChunkReleased, WorkFailed
-from unit.runs.conducted_rooms import Room, done
-
-
-def begin(room: Room, run: Run) -> None:
-    room.bus.published.clear()
-    room.tell(RunRequested(run_id=run.id, file_id=run.file_id))
-
-
-def first(room: Room, file_id: FileId) -> RunId:
-    room.tell(FileReceived(file_id=file_id))
-    return first_run_id(file_id)
-
-
-def outputs(room: Room, id: RunId) -> actions.Outputs:
-    with room.desk() as desk:
-        return actions.outputs(desk.runs, desk.chunks, id)
+from builders.conducted_rooms import Room, begin, done, first, outputs
 
 
 def refused(event: ChunkReleased, error: str) -> WorkFailed:

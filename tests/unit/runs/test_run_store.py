@@ -13,13 +13,14 @@ from auricle.contract.ids import uuid7
 from auricle.files.events import FileReceived
 from auricle.files.model import FileId, Options
 from auricle.runs import conducting
+from auricle.runs.conducted import Conducted
 from auricle.runs.events import CancelRequested, RunRequested
 from auricle.runs.model import RunId, RunState, StepName, first_run_id, plan_of
 from auricle.runs.store import RunStore
-from unit.runs.conducted_rooms import Room, done
+from builders.conducted_rooms import Room, done
 
 
-def begun() -> conducting.Conducted:
+def begun() -> Conducted:
     return conducting.begun(Options(), plan_of((), Options()))
 
 

@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 
 import msgspec
 import pytest
-from flask import Flask, Request, Response
+from flask import Flask, Request, Response, request
 from sqlalchemy import Column, Integer, Table, Text, func, select
 from werkzeug.test import EnvironBuilder
 
@@ -26,6 +26,7 @@ from auricle.runs.model import RunId, StepName
 from auricle.runtime import inbox
 from auricle.runtime.cloudevent import binary
 from auricle.runtime.eventdoor import door_of
+from auricle.runtime.limits import MAX_BODY
 from auricle.runtime.outbox import outbox
 from auricle.runtime.settings import Settings
 from auricle.runtime.wiring import Wiring
@@ -233,6 +234,26 @@ def test_a_request_that_is_no_event_is_kept(wiring: Wiring, sink: RememberingSin
         assert db.execute(select(dead_letters.c.id).where(dead_letters.c.function == stage.function)).one()
 
 
+def test_an_event_larger_than_a_body_may_be_is_kept_without_it(wiring: Wiring, sink: RememberingSink) -> None:
+    def nobody(event: Rung) -> None:
+        raise AssertionError
+
+    stage, app = stage_of(nobody), Flask("test")
+    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
+    headers, _ = binary(signed(wiring, Rung(who="x")))
+
+    @app.post("/")
+    def handle() -> Response:
+        answer = door_of(stage, wiring)(request)
+        request.get_data()  # as functions-framework does, which would answer 413
+        return answer
+
+    assert app.test_client().post("/", data=b"x" * (MAX_BODY + 1), headers=headers).status_code == 204
+    with wiring.database.work() as connection:
+        row = connection.execute(select(dead_letters.c.reason).where(dead_letters.c.function == stage.function)).one()
+    assert "larger than" in row.reason
+
+
 def test_slow_work_holds_a_lease_and_no_transaction(wiring: Wiring, sink: RememberingSink) -> None:
     inside, leave = threading.Event(), threading.Event()
 
@@ -302,6 +323,24 @@ def test_facts_survive_a_broker_that_is_away(wiring: Wiring, sink: RememberingSi
     assert wiring.outbox.relay() == 0
     assert sink.types() == [Heard.TYPE]
     assert wiring.signer.signed(sink.taken[0])
+
+
+def test_what_was_left_behind_rides_on_the_next_delivery(wiring: Wiring, sink: RememberingSink) -> None:
+    def ring(event: Rung, bus: Bus) -> None:
+        bus.publish(Heard(who=event.who))
+
+    def listen(event: Rung) -> None:
+        """Publishes nothing itself."""
+
+    sink.up = False
+    deliver(stage_of(ring), wiring, signed(wiring, Rung(who="left behind")))
+    with wiring.database.work() as db:
+        db.execute(outbox.update().values(created_at=datetime(2020, 1, 1, tzinfo=UTC)))
+    assert deliver(stage_of(listen), wiring, signed(wiring, Rung(who="too early"))).status_code == 204
+    sink.up = True
+    assert deliver(stage_of(listen), wiring, signed(wiring, Rung(who="next"))).status_code == 204
+    assert sink.types() == [Heard.TYPE]
+    assert wiring.outbox.relay() == 0
 
 
 class HeardOrNot(Fact, frozen=True, kw_only=True):

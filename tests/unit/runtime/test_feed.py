@@ -30,7 +30,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def append(database: Database, owner: UUID, number: int) -> None:
     with database.work() as db:
-        EventLogStore(db).append(owner, "run", {"number": number})
+        EventLogStore(db).append(owner, uuid4(), "run", {"number": number})
 
 
 def numbers(database: Database, owner: UUID, after: str, count: int) -> list[bytes]:
@@ -75,7 +75,7 @@ def test_a_listener_resumes_exactly_where_it_was(database: Database) -> None:
 def test_an_entry_that_commits_late_is_not_skipped(database: Database) -> None:
     owner = uuid4()
     with database.work() as slow:
-        EventLogStore(slow).append(owner, "run", {"number": 1})  # has the earlier place, and is not committed yet
+        EventLogStore(slow).append(owner, uuid4(), "run", {"number": 1})  # has the earlier place, and is not committed yet
         append(database, owner, 2)
         feed = DatabaseFeed(database)
         assert [e for e in feed._read((0, 0)) if e.owner == owner] == []

@@ -100,6 +100,11 @@ class Worker:
         self._lifeline = lifeline
         self._released = released
 
+    @property
+    def serves(self) -> bool:
+        """Whether it takes requests. Its end is known here before its crew has taken it out."""
+        return self.state is WorkerState.READY and self.process.returncode is None
+
     def release(self, *, answered: bool) -> None:
         """End of one request."""
         self._released(self, answered)
@@ -194,7 +199,7 @@ class Crew:
 
     async def activate(self) -> str:
         """Have a process ready."""
-        ready = next((w for w in self._workers if w.state is WorkerState.READY), None)
+        ready = next((w for w in self._workers if w.serves), None)
         if ready is None:
             ready = await self.take()
             ready.release(answered=False)
@@ -222,7 +227,7 @@ class Crew:
 
     def _place(self) -> Worker | None:
         """The longest-serving process with room: the youngest then get to rest, and go."""
-        free = (w for w in self._workers if w.state is WorkerState.READY and not w.spoiled and w.busy < self.pool.concurrency)
+        free = (w for w in self._workers if w.serves and not w.spoiled and w.busy < self.pool.concurrency)
         return next(free, None)
 
     def _occupy(self, worker: Worker) -> None:

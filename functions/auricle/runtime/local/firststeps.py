@@ -1,4 +1,4 @@
-"""What a database needs before anything is served: roles, the newest schema, the owner and its token.
+"""What is needed before anything is served: roles, the newest schema, the owner and its token, the keys of sign-in.
 
 A process of its own, run at every start, because it needs libraries that the small supervisor must not load. Reads
 `Wanted` as JSON on standard input, writes `Done` as JSON on standard output.
@@ -6,9 +6,9 @@ A process of its own, run at every start, because it needs libraries that the sm
 
 from __future__ import annotations
 
-import os
 import sys
 import traceback
+from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
@@ -16,8 +16,11 @@ import msgspec
 from auricle.access import actions
 from auricle.access.model import digest
 from auricle.access.store import TokenStore
+from auricle.adapters.signing.ringfiles import private_file
 from auricle.errors import AuricleError, Retryable
+from auricle.identity.store import IdentityStore
 from auricle.runtime.database import Database, engine_for, migrate, translated
+from auricle.runtime.local.identity import LocalIdentity
 from auricle.runtime.local.stepwords import Done, Wanted
 from auricle.runtime.telemetry import masked
 
@@ -28,10 +31,19 @@ def take(wanted: Wanted) -> Done:
         from auricle.runtime.local.roles import ensure_database
 
         ensure_database(wanted.embedded.superuser_url, wanted.embedded.database, wanted.embedded.passwords)
-    _tidy(Path(wanted.token_file).parent / "blobs")
+    data = Path(wanted.token_file).parent
+    _tidy(data / "blobs")
+    code = LocalIdentity(data).prepare(datetime.now(UTC))
     with translated():
         revision = migrate(wanted.owner_url)
-    return Done(revision=revision, token_made=_ensure_owner(wanted.app_url, Path(wanted.token_file)))
+    database = Database(engine_for(wanted.app_url, 1))
+    try:
+        made = _ensure_owner(database, Path(wanted.token_file))
+        with database.work() as connection:
+            nobody = IdentityStore(connection).nobody_yet()
+    finally:
+        database.close()
+    return Done(revision=revision, token_made=made, setup_code=code if nobody else "")
 
 
 def _tidy(folder: Path) -> None:
@@ -42,28 +54,15 @@ def _tidy(folder: Path) -> None:
         FilesystemBlobs(folder, "", "", b"tidying signs nothing").tidy(0)
 
 
-def _ensure_owner(url: str, token_file: Path) -> bool:
+def _ensure_owner(database: Database, token_file: Path) -> bool:
     """Make the owner and write its token, unless the file holds one that the database knows."""
-    database = Database(engine_for(url, 1))
-    try:
-        with database.work() as connection:
-            tokens = TokenStore(connection)
-            if token_file.exists() and tokens.by_digest(digest(token_file.read_text().strip())) is not None:
-                return False
-            _, secret = actions.create_owner(tokens)
-        _write_private(token_file, f"{secret}\n")
-        return True
-    finally:
-        database.close()
-
-
-def _write_private(path: Path, text: str) -> None:
-    partial = path.with_suffix(".new")
-    with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
+    with database.work() as connection:
+        tokens = TokenStore(connection)
+        if token_file.exists() and tokens.by_digest(digest(token_file.read_text().strip())) is not None:
+            return False
+        _, secret = actions.create_owner(tokens)
+    private_file(token_file, f"{secret}\n".encode())
+    return True
 
 
 def main() -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from auricle.errors import NotFound
 from auricle.ports.blobs import BlobStore
+from auricle.runtime.clientheaders import Client, ClientHeaders
 from auricle.runtime.local import plan as plans
 from auricle.runtime.local.announcing import Announcer
 from auricle.runtime.local.application import application
@@ -32,13 +33,16 @@ log = logging.getLogger(__name__)
 
 
 class Gateway:
-    """Sends each request where it belongs. What only this host may say is taken off requests from outside."""
+    """Sends each request where it belongs. What only this host may say is taken off requests from outside, and said anew."""
 
-    def __init__(self, functions: WSGIApplication, blobs: WSGIApplication, events_port: int | None) -> None:
-        """`functions` answer people (and events, on `events_port`); `blobs` serves signed URLs."""
+    def __init__(
+        self, functions: WSGIApplication, blobs: WSGIApplication, events_port: int | None, clients: ClientHeaders
+    ) -> None:
+        """`functions` answer people (and events, on `events_port`); `blobs` serves signed URLs; `clients` says who asks."""
         self._functions = functions
         self._blobs = blobs
         self._events_port = str(events_port)
+        self._clients = clients
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Serve one request."""
@@ -47,15 +51,24 @@ class Gateway:
             return self._blobs(environ, start_response)
         if environ["SERVER_PORT"] != self._events_port:
             if path.startswith("/events/"):
-                return nothing_here(start_response)
+                return nothing_here(environ, start_response)
             for name in [n for n in environ if n.startswith(("HTTP_X_AURICLE_", "HTTP_CE_"))]:
                 del environ[name]
+            environ |= self._vouched(environ)
         return self._functions(environ, start_response)
 
+    def _vouched(self, environ: WSGIEnvironment) -> dict[str, str]:
+        """The signed headers for the functions, as WSGI spells them."""
+        client = Client(
+            address=environ.get("REMOTE_ADDR", ""), host=environ.get("HTTP_HOST", ""), scheme=environ.get("wsgi.url_scheme", "")
+        )
+        found = self._clients.signed(client, environ["REQUEST_METHOD"], environ["PATH_INFO"].encode("latin-1"))
+        return {f"HTTP_{name.upper().replace('-', '_')}": value for name, value in found.items()}
 
-def nothing_here(start_response: StartResponse) -> Iterable[bytes]:
+
+def nothing_here(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
     """Events come from the broker, by another port."""
-    return refuse(NotFound("There is nothing here. Events are taken from the broker only."), start_response)
+    return refuse(NotFound("There is nothing here. Events are taken from the broker only."), environ, start_response)
 
 
 def proxy_application(plan: plans.Plan) -> WSGIApplication:
@@ -71,7 +84,7 @@ def blobs_application(chosen: Settings, functions: WSGIApplication) -> WSGIAppli
     With S3 the URLs lead elsewhere and nothing is served here.
     """
     if chosen.s3_endpoint:
-        return lambda environ, start_response: nothing_here(start_response)
+        return nothing_here
     from flask import Request
 
     from auricle.adapters.blobs.filesystem import FilesystemBlobs
@@ -97,7 +110,7 @@ def main(arguments: list[str]) -> None:
     events_port = sockets[1].getsockname()[1] if len(sockets) > 1 else None
     build: Callable[[], Any] = (lambda: proxy_application(plan)) if events_port is None else application
     functions = build()
-    gateway = Gateway(functions, blobs_application(chosen, functions), events_port)
+    gateway = Gateway(functions, blobs_application(chosen, functions), events_port, ClientHeaders(chosen.gateway_key))
     Upkeep(chosen).start()
     serve(gateway, sockets, chosen.threads)
 

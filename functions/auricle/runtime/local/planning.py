@@ -13,15 +13,35 @@ import auricle
 from auricle.contract.choices import Image, Scale
 from auricle.runtime.local.errors import CannotStart
 from auricle.runtime.local.plan import Delivery, Plan, Pool, Subscription, Timer
-from auricle.runtime.local.scale import API_CONCURRENCY, Machine, Numbers, numbers
+from auricle.runtime.local.scale import API_CONCURRENCY, API_THREADS, Machine, Numbers, numbers
+from auricle.runtime.local.scale import API_POOL as API_POOL_SIZE
 
 API_POOL = "api"
 MEDIA_POOL = "media"
+RESIDENT = (Image.API, Image.IDENTITY)
+"""Images whose functions are one process that is always there, unless each is to have its own."""
 BROKER_PATH = "/auricle/default"
 """`/<namespace>/<broker>`, as on Knative."""
 DEAD_LETTERS = "dead_letter"
 """The function that gets what could not be delivered."""
-SECRETS = frozenset({"database_url", "event_key", "blobs_key", "s3_access_key_id", "s3_secret_access_key", "bucket_token"})
+SECRETS = frozenset(
+    {
+        "database_url",
+        "event_key",
+        "gateway_key",
+        "sealing_keys",
+        "smtp_password",
+        "blobs_key",
+        "s3_access_key_id",
+        "s3_secret_access_key",
+        "bucket_token",
+        "ephemeral_key",
+        "redis_url",
+        "signing_keys_file",
+        "jwks_file",
+        "setup_code_file",
+    }
+)
 """Settings that only those functions get whose signatures ask for them: by the plan, never by inheritance."""
 
 
@@ -102,6 +122,22 @@ def environment_of(entries: Iterable[Entry], site: Site) -> dict[str, str]:
     return {name.upper(): value for name, value in found.items()}
 
 
+def gateway_environment(entries: Iterable[Entry], site: Site) -> dict[str, str]:
+    """The variables of the resident process: everything that answers people, the signing keys too.
+
+    Isolated it answers nobody by itself: it passes requests on, takes bytes, and does what timers would do too late.
+    """
+    resident = [] if site.isolated else [e for e in entries if e.image in RESIDENT]
+    own = ("database_url", "blobs_key", "event_key", "gateway_key", "bucket_token")
+    return environment_of(resident, site) | {
+        "AURICLE_FUNCTION": ",".join(f"*{image}" for image in RESIDENT),
+        "THREADS": str(API_THREADS),
+        "DATABASE_POOL": str(API_POOL_SIZE),
+        "DATA_DIR": str(site.data),
+        **{name.upper(): value for name in own if (value := site.secrets.get(name, ""))},
+    }
+
+
 def without_secrets(variables: Mapping[str, str]) -> dict[str, str]:
     """What every child may inherit."""
     return {name: value for name, value in variables.items() if name.lower() not in SECRETS}
@@ -118,8 +154,8 @@ def source_file() -> Path:
 
 
 def _pool_name(entry: Entry) -> str:
-    """All API functions share the resident process, all media functions a worker; each speech function has its own."""
-    return {Image.API: API_POOL, Image.MEDIA: MEDIA_POOL}.get(entry.image, entry.name)
+    """All API and identity functions share the resident process, media's a worker; each speech function has its own."""
+    return {**dict.fromkeys(RESIDENT, API_POOL), Image.MEDIA: MEDIA_POOL}.get(entry.image, entry.name)
 
 
 def _subscription(entry: Entry, pool: str, entries: Sequence[Entry]) -> Subscription:

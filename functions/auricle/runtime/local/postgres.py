@@ -10,6 +10,7 @@ import stat
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
 from urllib.parse import quote
@@ -28,7 +29,7 @@ SETTINGS = {
     "listen_addresses": "",  # no TCP: nobody else on this machine even sees it
     "unix_socket_permissions": "0700",
     "shared_buffers": "32MB",  # the whole idle host is to stay under 250 MB; the system's cache does the rest
-    "max_connections": "80",  # API 11, broker 10, workers 2 each; every function its own process with --isolate
+    "max_connections": "120",  # API 12, broker 10, workers 3 each; every function its own process with --isolate
     "superuser_reserved_connections": "3",
     "work_mem": "4MB",
     "maintenance_work_mem": "48MB",
@@ -105,11 +106,11 @@ class Postgres:
         else:
             self._make_cluster()
 
-    def spawn(self, log: int | IO[Any]) -> subprocess.Popen[bytes]:
-        """Start the server as a child that ends with this process; its messages go to `log`."""
+    def spawn(self, log: int | IO[Any], more: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:
+        """Start the server as a child that ends with this process; its messages go to `log`, and `more` settings win."""
         self.end_leftover()
         folders = '"' + str(self.sockets).replace('"', '""') + '"'  # a list by its syntax: commas and blanks would divide it
-        settings = {**SETTINGS, **({} if self.durable else EPHEMERAL), "unix_socket_directories": folders}
+        settings = {**SETTINGS, **({} if self.durable else EPHEMERAL), "unix_socket_directories": folders, **(more or {})}
         command = [str(self.programs / "postgres"), "-D", self._inside(), *(f"--{k}={v}" for k, v in settings.items())]
         return subprocess.Popen(
             command,

@@ -12,6 +12,7 @@ import msgspec
 import urllib3
 
 from auricle.errors import AuricleError, NotFound, Retryable
+from auricle.runtime import pathtable
 from auricle.runtime.local.refusing import refuse
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ class Proxy:
 
     def __init__(self, routes: Mapping[str, str], broker: str) -> None:
         """`routes`: path template → function; `broker`: the broker's address."""
-        self._routes = sorted(((_parts(path), name) for path, name in routes.items()), key=_specific)
+        self._rows = pathtable.rows(routes)
         self._broker = broker
         self._pool = urllib3.PoolManager(maxsize=32, retries=False)
 
@@ -55,14 +56,14 @@ class Proxy:
         try:
             return self._pass_on(self.function_of(environ["PATH_INFO"]), environ, start_response)
         except AuricleError as error:
-            return refuse(error, start_response)
+            return refuse(error, environ, start_response)
 
     def function_of(self, path: str) -> str:
         """The function that serves `path`: of several templates that fit, the one with words where others have holes."""
-        asked = _parts(path)
-        for template, name in self._routes:
-            if len(template) == len(asked) and all(t in (None, a) for t, a in zip(template, asked, strict=True)):
-                return name
+        asked = pathtable.parts(path)
+        for row in self._rows:
+            if pathtable.fits(row, asked):
+                return row.function
         raise NotFound(f"There is nothing at {path}. The interface is described at /api/docs.")
 
     def _pass_on(self, function: str, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -92,8 +93,11 @@ class Proxy:
     def _wake(self, function: str) -> str:
         """The address of a process of `function` that is ready."""
         try:
-            answer = self._pool.request("POST", f"{self._broker}/activate/{function}", timeout=urllib3.Timeout(2, WAKE_SECONDS))
+            answer = self._pool.request(
+                "POST", f"{self._broker}/activate/{function}", timeout=urllib3.Timeout(connect=2, read=WAKE_SECONDS)
+            )
         except (urllib3.exceptions.HTTPError, OSError) as error:
+            log.warning("the broker did not answer when asked to wake %s: %s", function, error)
             raise Retryable("The broker, which starts functions, is away. Try once more in a moment.") from error
         if answer.status != 200:
             log.error("the broker answered %d when asked to wake %s", answer.status, function)
@@ -112,7 +116,7 @@ class Proxy:
             preload_content=False,
             redirect=False,
             decode_content=False,
-            timeout=urllib3.Timeout(2, QUIET_SECONDS),
+            timeout=urllib3.Timeout(connect=2, read=QUIET_SECONDS),
         )
 
 
@@ -146,13 +150,3 @@ def _headers(environ: WSGIEnvironment) -> dict[str, str]:
 
 def _body(environ: WSGIEnvironment) -> Any:
     return environ["wsgi.input"] if environ.get("CONTENT_LENGTH") not in (None, "", "0") else None
-
-
-def _parts(path: str) -> tuple[str | None, ...]:
-    """The words of a path; None where a template has a hole."""
-    return tuple(None if part.startswith("{") else part for part in path.strip("/").split("/"))
-
-
-def _specific(route: tuple[tuple[str | None, ...], str]) -> tuple[bool, ...]:
-    """Sorts words before holes, from left to right."""
-    return tuple(part is None for part in route[0])

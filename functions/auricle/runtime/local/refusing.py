@@ -9,15 +9,20 @@ from auricle.errors import AuricleError
 from auricle.runtime.problems import MEDIA_TYPE, problem_of
 
 if TYPE_CHECKING:
-    from _typeshed.wsgi import StartResponse
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 
-def refuse(error: AuricleError, start_response: StartResponse) -> Iterable[bytes]:
-    """The problem document of `error` as an answer."""
+def refuse(error: AuricleError, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+    """The problem document of `error` as an answer to the request `environ`."""
     problem = problem_of(error)
     body = problem.encoded()
-    headers = [("Content-Type", MEDIA_TYPE), ("Content-Length", str(len(body)))]
+    headers = [
+        ("Content-Type", MEDIA_TYPE),
+        ("Content-Length", str(len(body))),
+        ("Cache-Control", "no-store"),
+        ("X-Content-Type-Options", "nosniff"),
+    ]
     if problem.retry_after is not None:
         headers.append(("Retry-After", str(problem.retry_after)))
     start_response(f"{problem.status} {problem.title}", headers)
-    return [body]
+    return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]  # its bytes would be taken for the next answer

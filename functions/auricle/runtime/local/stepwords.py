@@ -29,7 +29,9 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Done(msgspec.Struct, frozen=True, kw_only=True):
-    """What is true now: the schema's revision, and whether a token was made just now."""
+    """What is true now: the schema's revision, whether a token was made just now, and how to become the owner."""
 
     revision: str
     token_made: bool
+    setup_code: str = ""
+    """What makes the first owner; empty once there is one."""

@@ -18,16 +18,16 @@ from pathlib import Path
 
 import msgspec
 
-from auricle.contract.choices import Image
 from auricle.errors import AuricleError
 from auricle.runtime.local import hostfile, mounts, plan, planning, scale
 from auricle.runtime.local.addresses import EVERYWHERE, answers, claimed, driver_named
 from auricle.runtime.local.hostfile import HostFile, Lock, Running
+from auricle.runtime.local.identity import LocalIdentity
 from auricle.runtime.local.keys import Keys
 from auricle.runtime.local.postgres import ENDING, Postgres
 from auricle.runtime.local.stepwords import DATABASE, LOGINS, OWNER, Done, Embedded, Wanted
 from auricle.runtime.local.supervisor import Child, Stopped, Supervisor, program
-from auricle.runtime.settings import child_environment, default_data_dir, from_environment
+from auricle.runtime.settings import ApiDocs, child_environment, default_data_dir, from_environment
 
 PYTHON = (sys.executable, "-m")
 
@@ -93,7 +93,7 @@ class Host:
         plan_path = self._data / "run" / "plan.json"
         plan.write(plan_path, planning.plan_of(entries, site))
         supervisor.start(self._broker(plan_path, base))
-        supervisor.start(self._gateway(plan_path, base | self._gateway_variables(entries, site), public, events))
+        supervisor.start(self._gateway(plan_path, base | planning.gateway_environment(entries, site), public, events))
         self._ready = True
         self._note(supervisor)
         self._welcome(done)
@@ -124,15 +124,22 @@ class Host:
             "blobs_internal_url": internal,
             "blobs_public_url": s.blobs_public_url or s.s3_endpoint or self._url,
             "object_origins": s.object_origins or internal,
+            "api_docs": self._variables.get("API_DOCS") or ApiDocs.PUBLIC,  # to try things out
             "models_dir": s.models_dir or str(default_data_dir() / "models"),
         }
         secrets = {
             "database_url": app_url,
             "event_key": s.event_key or self._keys["event_key"],
+            "gateway_key": s.gateway_key or self._keys["gateway_key"],
+            "sealing_keys": s.sealing_keys or self._keys["sealing_keys"],
+            "smtp_password": s.smtp_password,
             "blobs_key": s.blobs_key or self._keys["blobs_key"],
             "s3_access_key_id": s.s3_access_key_id,
             "s3_secret_access_key": s.s3_secret_access_key,
             "bucket_token": s.bucket_token or ("" if s.s3_endpoint else self._keys["bucket_token"]),
+            "ephemeral_key": s.ephemeral_key or self._keys["ephemeral_key"],
+            "redis_url": s.redis_url,
+            **LocalIdentity(self._data).settings,
         }
         workers = self._variables.get("AURICLE_SPEECH_WORKERS", "")
         return planning.Site(
@@ -150,22 +157,6 @@ class Host:
             values=values,
             secrets=secrets,
         )
-
-    def _gateway_variables(self, entries: list[planning.Entry], site: planning.Site) -> dict[str, str]:
-        resident = [e for e in entries if e.image is Image.API]
-        pool = str(scale.API_POOL)
-        found = {
-            "AURICLE_FUNCTION": "*api",
-            "THREADS": str(scale.API_THREADS),
-            "DATABASE_POOL": pool,
-            "DATA_DIR": str(self._data),
-        }
-        found |= {
-            "DATABASE_URL": site.secrets["database_url"],
-            "BLOBS_KEY": site.secrets["blobs_key"],
-            "EVENT_KEY": site.secrets["event_key"],
-        }
-        return planning.environment_of(resident, site) | found
 
     def _broker(self, plan_path: Path, env: Mapping[str, str]) -> Child:
         chaos = ("--chaos", self._options.chaos) if self._options.chaos else ()
@@ -214,6 +205,9 @@ class Host:
     def _welcome(self, done: Done) -> None:
         made = " (made just now)" if done.token_made else ""
         self._say(f"Auricle is up after {time.time() - self._began:.1f} s.\n")
+        if done.setup_code:
+            self._say(f"  First     make yourself the owner: POST /api/setup with the code {done.setup_code},")
+            self._say(f"            described at {self._url}/api/docs\n")
         self._say(f"  Address   {self._url}  (interface: {self._url}/api/docs)")
         self._say(f"  Token     {self._data / 'owner-token'}{made}")
         self._say(f"  Data      {self._data}")

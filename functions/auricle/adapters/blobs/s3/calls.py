@@ -20,6 +20,8 @@ BUSY = (429, 500, 502, 503, 504)
 BUSY_CODES = ("SlowDown", "RequestTimeout", "InternalError", "ServiceUnavailable", "OperationAborted")
 FULL_CODES = ("QuotaExceeded", "InsufficientCapacity", "XMinioStorageFull", "EntityQuotaExceeded")
 ABSENT_CODES = ("NoSuchKey", "NoSuchUpload", "NoSuchVersion", "")
+NEVER_CODES = ("XMinioInvalidResourceName",)
+"""MinIO: the id of an upload that can be none."""
 OUR_FAULT = {
     "InvalidPart": "A part is not there, or it was replaced since: upload it again and list the parts anew.",
     "InvalidPartOrder": "The parts are not in rising order of their numbers: sort them.",
@@ -120,7 +122,7 @@ def _error(status: int, code: str) -> AuricleError:
         return Retryable("The object store is full: free some space or raise its quota.", delay=60)
     if status in BUSY or code in BUSY_CODES:
         return _Busy(f"The object store is busy ({told}).")
-    if status == 404 and code in ABSENT_CODES:
+    if (status == 404 and code in ABSENT_CODES) or code in NEVER_CODES:
         return NotFound("There is no such object or upload (any more).")
     if status == 404:
         return Retryable(f"The object store does not have our bucket ({told}): create it, or correct S3_BUCKET.", delay=60)

@@ -1,4 +1,4 @@
-"""The S3 store. Proven against Ceph RGW; written for AWS, Ceph, MinIO and what behaves like them."""
+"""The S3 store. Proven against Ceph RGW and MinIO; written for AWS, Ceph, MinIO and what behaves like them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import base64
 import hashlib
 import io
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import BinaryIO
 from urllib.parse import unquote_plus
@@ -120,7 +121,10 @@ class S3Blobs:
         self._calls.call("DELETE", checked(key), also=(404,))
 
     def delete_prefix(self, prefix: str) -> int:
-        """Forget every object and unfinished part upload under `prefix`; returns how many objects."""
+        """Forget every object and unfinished part upload under `prefix`; returns how many objects.
+
+        MinIO tells of unfinished uploads by their whole key only: there its own sweep (a day) takes them.
+        """
         for key, ref in self._unfinished(deletable(prefix)):
             self.abort_parts(key, ref)
         count, keys = 0, []
@@ -181,7 +185,8 @@ class S3Blobs:
 
     def abort_parts(self, key: str, ref: str) -> None:
         """Forget an unfinished part upload and its bytes."""
-        self._calls.call("DELETE", checked(key), query={"uploadId": ref}, also=(404,))
+        with suppress(NotFound):
+            self._calls.call("DELETE", checked(key), query={"uploadId": ref})
 
     def sign_get(self, key: str, seconds: int, audience: Audience, filename: str | None = None) -> str:
         """A URL that serves the object (GET, ranges too) for `seconds`."""

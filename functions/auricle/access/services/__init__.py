@@ -1,0 +1,1 @@
+"""Service accounts: programs that act for nobody but themselves."""

@@ -1,0 +1,1 @@
+"""Sharing: who was given what on a file, by whom, and until when."""

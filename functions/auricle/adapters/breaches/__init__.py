@@ -1,0 +1,1 @@
+"""Technologies behind `ports.breaches`: Have I Been Pwned, asked by range, and its list as a file where nothing is asked."""

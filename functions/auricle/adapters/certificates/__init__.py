@@ -1,0 +1,1 @@
+"""Technologies behind `ports.certificates`: cryptography's path validation, revocation over bounded HTTP."""

@@ -1,0 +1,1 @@
+"""Technologies behind `ports.directory`: LDAP over TLS by ldap3."""

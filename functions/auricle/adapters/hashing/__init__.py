@@ -1,0 +1,1 @@
+"""Technologies behind `ports.hashing`: Argon2id."""

@@ -1,0 +1,1 @@
+"""Technologies behind `ports.oidc`: Authlib and joserfc over bounded HTTP."""

@@ -1,0 +1,1 @@
+"""Technologies behind `ports.passkeys`: py_webauthn."""

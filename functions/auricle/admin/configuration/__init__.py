@@ -1,0 +1,1 @@
+"""What administrators set: kept in the database, before whatever the environment says. One reader, no second source."""

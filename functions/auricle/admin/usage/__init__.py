@@ -1,0 +1,1 @@
+"""What a deployment has taken of what it may."""

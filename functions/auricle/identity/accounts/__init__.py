@@ -1,0 +1,1 @@
+"""How people come in, change and go: links in letters, invitations, registration, and what administrators do for them."""

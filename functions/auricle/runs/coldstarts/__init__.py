@@ -1,0 +1,1 @@
+"""What runs waited for because functions were asleep."""

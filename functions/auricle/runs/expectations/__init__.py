@@ -1,0 +1,1 @@
+"""What speech was announced, so that pools are warm in time."""

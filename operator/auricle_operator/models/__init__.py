@@ -1,0 +1,1 @@
+"""Model caches: verified copies of speech models on nodes."""

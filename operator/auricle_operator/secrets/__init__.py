@@ -1,0 +1,1 @@
+"""Managed secrets: versions, exchange without a pause, and a master copy."""

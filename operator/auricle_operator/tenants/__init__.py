@@ -1,0 +1,1 @@
+"""Tenants: what a namespace of one holds, and bringing it about."""
