@@ -198,9 +198,7 @@ def test_unused_bits_of_the_last_letter_are_no_second_spelling(keys: Keys, verif
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(at=st.integers(min_value=0), letter=st.sampled_from("ABCxyz019-_.="), instead=st.sampled_from("DEFuvw345"))
-def test_no_letter_of_a_token_can_be_changed(
-    keys: Keys, verifier: TokenVerifier, at: int, letter: str, instead: str
-) -> None:
+def test_no_letter_of_a_token_can_be_changed(keys: Keys, verifier: TokenVerifier, at: int, letter: str, instead: str) -> None:
     token = good(keys)  # another one each time: what is drawn may not depend on it
     at %= len(token)
     letter = instead if token[at] == letter else letter
