@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import pwd
 import signal
 import stat
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -205,3 +208,32 @@ def test_programs_out_of_the_accounts_reach_are_copied_to_where_it_can(
         import shutil
 
         shutil.rmtree(account.PROGRAM_CACHE, ignore_errors=True)
+
+
+FIRST_NEED = """
+import sys
+from pathlib import Path
+from auricle.runtime.local import account
+account.SYSTEM_USER = sys.argv[1]
+sys.stdin.read()
+print(account.account_for(Path(sys.argv[2])))
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root makes accounts")
+def test_two_first_starts_at_once_get_the_same_account(tmp_path: Path) -> None:
+    name = f"auricle-{os.getpid()}"
+    command = [sys.executable, "-c", FIRST_NEED, name, str(tmp_path / "none")]
+    both = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    try:
+        for process in both:
+            assert process.stdin
+            process.stdin.close()
+        told = {process.stdout.read() for process in both if process.stdout}
+        assert [process.wait(60) for process in both] == [0, 0]
+        entry = pwd.getpwnam(name)
+        assert told == {f"{account.Account(entry.pw_uid, entry.pw_gid)}\n"}
+    finally:
+        with account.MAKING_ACCOUNT.open("a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            subprocess.run(["userdel", name], check=False)

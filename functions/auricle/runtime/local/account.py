@@ -8,11 +8,13 @@ account cannot reach are copied once to where it can.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import pwd
 import shutil
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -24,6 +26,7 @@ INSTALL = "pginstall18"
 MAJOR = "18"
 SYSTEM_USER = "auricle-db"
 PROGRAM_CACHE = Path("/var/cache/auricle")
+MAKING_ACCOUNT = Path("/run/auricle-account.lock")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +67,16 @@ def _system_account() -> Account:
     try:
         entry = pwd.getpwnam(SYSTEM_USER)
     except KeyError:
-        entry = _make_account()
+        # One at a time: of two `useradd` at once the later replaces what the earlier made, by another number.
+        with MAKING_ACCOUNT.open("a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            entry = _made_account()
     return Account(entry.pw_uid, entry.pw_gid)
 
 
-def _make_account() -> pwd.struct_passwd:
+def _made_account() -> pwd.struct_passwd:
+    with suppress(KeyError):
+        return pwd.getpwnam(SYSTEM_USER)  # somebody else made it while we waited
     useradd = shutil.which("useradd", path="/usr/sbin:/sbin:/usr/bin:/bin")
     advice = f"Make it yourself (a system account called {SYSTEM_USER} without a login), or start Auricle as an ordinary user."
     if useradd is None:
@@ -77,7 +85,7 @@ def _make_account() -> pwd.struct_passwd:
     command += ["--shell", "/usr/sbin/nologin", "--comment", "Auricle's database", SYSTEM_USER]
     made = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     try:
-        return pwd.getpwnam(SYSTEM_USER)  # also when somebody else made it at the same moment
+        return pwd.getpwnam(SYSTEM_USER)
     except KeyError:
         raise CannotStart(f"The account {SYSTEM_USER} could not be made: {made.stderr.strip()}. {advice}") from None
 
