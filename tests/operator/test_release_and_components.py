@@ -13,6 +13,7 @@ from auricle.deploy.catalogue import catalogue
 from auricle.deploy.components import Component, patches_of, read, selects
 from auricle.deploy.generated import MANIFESTS
 from auricle.deploy.release import COMPONENTS, config_map, decoded, release
+from auricle.deploy.render import render, units
 from auricle.errors import Invalid
 from builders.operator_tenants import IMAGES, this_release
 
@@ -57,8 +58,9 @@ def test_a_config_map_that_holds_no_release_says_so() -> None:
 @pytest.mark.parametrize("name", COMPONENTS)
 def test_every_component_that_tenants_have_can_be_read_and_fits_our_functions(name: str) -> None:
     component = read(MANIFESTS / "components" / name, beside=COMPONENTS[name])
-    assert component.patches
-    assert component.settings
+    assert component.patches or component.resources
+    ours = this_release("r1").functions
+    assert component.applied(m for objects in render(units(ours)).values() for m in objects)
 
 
 def test_merges_keep_what_they_do_not_name_and_none_takes_away() -> None:

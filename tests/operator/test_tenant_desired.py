@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
+
 import pytest
 
 from auricle.deploy.catalogue import catalogue
@@ -253,12 +255,13 @@ def test_what_a_tenant_names_and_is_not_there_changes_nothing(
 ) -> None:
     house.tenant()
     house.settle()
-    there = len(house.cluster.there(KSERVICE))
+    there = {key: deepcopy(thing.get("spec")) for key, thing in house.cluster.objects.items() if HOME in key}
     house.tenant(**spec)
     house.settle()
     (said,) = [c for c in now(house)["status"]["conditions"] if c["type"] == "FunctionsReady"]
     assert (said["reason"], words in said["message"]) == (reason, True)
-    assert len(house.cluster.there(KSERVICE)) == there
+    # Its walls and quota, too.
+    assert {key: thing.get("spec") for key, thing in house.cluster.objects.items() if HOME in key} == there
     assert now(house)["status"]["versions"]["release"] == "r1"
 
 

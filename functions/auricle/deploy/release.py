@@ -23,7 +23,10 @@ LABEL = "auricle.dev/release"
 PREFIX = "release-"
 SYSTEM = "auricle-system"
 """Where the operator looks, unless it is told otherwise."""
-COMPONENTS: Mapping[str, tuple[str, ...]] = {"rabbitmq": (), "kafka": (), "cpu": (), "gpu": ("replacements",)}
+COMPONENTS: Mapping[str, tuple[str, ...]] = {
+    **{"rabbitmq": (), "kafka": (), "cpu": (), "gpu": ("replacements",)},
+    "other-houses": (),
+}
 """Component that a tenant may have → what of its file the operator does itself: it counts the devices."""
 
 JOBS = ("migrate.yaml", "tenants/contract.yaml", "tenants/invite.yaml")

@@ -15,6 +15,7 @@ from auricle.contract.choices import Scale
 from auricle.deploy.components import Component
 from auricle.deploy.release import Release
 from auricle.deploy.render import GROUPS, SETTINGS, labels, render, units
+from auricle.errors import Invalid
 from auricle_operator.api.quantities import amount
 from auricle_operator.api.tenant import BrokerClass, FunctionScale, TenantSpec
 from auricle_operator.cluster import Manifest
@@ -59,7 +60,8 @@ def content(spec: TenantSpec, release: Release, plan: Plan, place: Place) -> Con
     """Everything of `release` as this tenant has it."""
     chosen = units(release.functions, grouped=plan.grouped)
     rendered = [m for name, objects in render(chosen).items() if name != "event-types" for m in objects]
-    components = [release.components[spec.broker.klass.value], *_speech(plan, spec, release), plan.component()]
+    chosen_too = [_component(name, plan, release) for name in plan.components]
+    components = [release.components[spec.broker.klass.value], *_speech(plan, spec, release), *chosen_too, plan.component()]
     everything = [*release.policies, *release.broker, *release.jobs, *rendered]
     for component in components:
         everything = component.applied(everything)
@@ -70,7 +72,7 @@ def content(spec: TenantSpec, release: Release, plan: Plan, place: Place) -> Con
     jobs = [m for m in dressed if m["kind"] == "Job"]
     of_jobs = {m["metadata"]["name"] for m in jobs}
     accounts_of_jobs = [m for m in dressed if m["kind"] == "ServiceAccount" and m["metadata"]["name"] in of_jobs]
-    walls_out = [_at(place, wall) for wall in walls(place.settings.namespace, of_jobs)]
+    walls_out = [_at(place, wall) for wall in walls(place.settings, of_jobs)]
     apart = ("Job", "Trigger", "PingSource", "NetworkPolicy", "ResourceQuota", "LimitRange", "PodDisruptionBudget")
     around = [m for m in dressed if m["kind"] in ("NetworkPolicy", "ResourceQuota", "LimitRange", "PodDisruptionBudget")]
     broker = [m for m in dressed if m["kind"] == "Broker" or _configures(m, dressed)]
@@ -88,6 +90,12 @@ def content(spec: TenantSpec, release: Release, plan: Plan, place: Place) -> Con
 def window(spec: TenantSpec, place: Place) -> int:
     """Pieces of one step under way at once: more than there are devices would only wait, and look busy."""
     return max(1, place.devices if spec.quotas.gpu is None else min(place.devices, spec.quotas.gpu))
+
+
+def _component(name: str, plan: Plan, release: Release) -> Component:
+    if (found := release.components.get(name)) is None:
+        raise Invalid(f"The plan has component “{name}”, and release {release.name} has none of that name.")
+    return found
 
 
 def _speech(plan: Plan, spec: TenantSpec, release: Release) -> list[Component]:

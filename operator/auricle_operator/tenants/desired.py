@@ -83,6 +83,7 @@ class Part(StrEnum):
     """What is made and taken away together."""
 
     FOUNDATION = "foundation"
+    WALLS = "walls"
     KEYS = "keys"
     MODELS = "models"
     JOBS = "jobs"
@@ -178,10 +179,17 @@ class _Deciding:
     # Parts.
 
     def foundation(self) -> None:
-        self.add(Part.FOUNDATION, [self._namespace(), *(self.content.policies if self.content else ())])
+        self.add(Part.FOUNDATION, [self._namespace()])
+        if self.content is not None:
+            self.add(Part.WALLS, self.content.policies)
+        elif self.spec.release is not None:  # what it names cannot be read: functions go on, so their walls stand
+            self.held.add(Part.WALLS)
         self.findings.append(standing.namespace(self.found))
 
     def keys(self) -> None:
+        if self.facts.plan is None and self.spec.release is not None:
+            self.held.add(Part.KEYS)  # the plan says how often they are exchanged
+            return
         wanted = [key for key in KEYS if key.always or self.spec.release is not None]
         exchange = self.facts.plan.exchange if self.facts.plan else {}
         self.add(Part.KEYS, [managed_secret(key, self.place.namespace, exchange) for key in wanted])

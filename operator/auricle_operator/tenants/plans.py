@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from enum import StrEnum
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import yaml
@@ -35,6 +35,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unk
     grouped: bool = False
     """One Service per image instead of one per function: fewer, and colder."""
     speech: Speech = Speech.DEMO
+    components: tuple[Literal["other-houses"], ...] = ()
+    """Of manifests/components those that a tenant has if its plan says so."""
     settings: dict[str, str] = msgspec.field(default_factory=dict)
     patches: tuple[Any, ...] = ()
     exchange: dict[str, Exchange] = msgspec.field(default_factory=dict)

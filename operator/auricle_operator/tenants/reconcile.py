@@ -141,12 +141,17 @@ class Tenants:
             devices=self._devices(),
             models_claim=_claim(chosen, name),
         )
+        rendered = None
+        try:
+            rendered = self._content(spec, release, plan, place) if release and plan else None
+        except Invalid as error:  # a patch of the plan that does not fit
+            lacking = str(error)
         quota = amount(spec.quotas.storage) if spec.quotas.storage else None
         public = f"https://{spec.domains[0]}" if spec.domains else ""
         return Facts(
             settings=self._world.settings,
             place=place,
-            content=self._content(spec, release, plan, place) if release and plan else None,
+            content=rendered,
             release=release,
             plan=plan,
             lacking=lacking,
