@@ -9,7 +9,8 @@ from collections.abc import Iterator
 import pytest
 
 from auricle.cli.client import Server
-from cluster.deployment import KUBECONFIG, Deployment, Refused, fresh_folder, kubectl, objects
+from cluster.deployment import CLUSTER_HOME, KUBECONFIG, Deployment, Refused, fresh_folder, kubectl, objects
+from cluster.elsewhere import keeps_policies
 
 NAMESPACE = os.environ.get("AURICLE_LANE_NAMESPACE", "auricle")
 FIRST = (
@@ -29,6 +30,8 @@ FIRST = (
 )
 """Suites in the order of what they are worth, should time run out; the others follow. While `admission` writes what no operator
 shall see, there is none. `platform` has the operator's namespace to itself, so it comes before those whose operator stays."""
+OURS = KUBECONFIG.parent == CLUSTER_HOME
+"""Whether the cluster is the one that make.sh makes."""
 LAST = "broker_conformance"
 """It plays every rule on real brokers for a quarter of an hour, and what it found is kept: `make test` compares with that."""
 UNTIL = float(os.environ.get("CLUSTER_UNTIL", "inf"))
@@ -64,6 +67,15 @@ def cluster() -> None:
     if not KUBECONFIG.exists():
         pytest.fail(f"There is no cluster ({KUBECONFIG} is missing). `make cluster` makes one.")
     kubectl("get", "--raw", "/readyz")
+
+
+@pytest.fixture(scope="session")
+def walls_hold(cluster: None) -> None:
+    """The network keeps policies. The lane's own does; on another cluster what needs it is skipped."""
+    if not keeps_policies():
+        if OURS:
+            pytest.fail(f"Nobody keeps network policies here: see {CLUSTER_HOME}/logs/walls.log.")
+        pytest.skip("This cluster's network keeps no policies; `make test` evaluates ours instead.")
 
 
 @pytest.fixture(scope="session")

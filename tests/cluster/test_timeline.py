@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import textwrap
 import time
 from collections.abc import Iterator
 from datetime import datetime
@@ -17,7 +16,8 @@ import yaml
 
 from auricle.cli.client import Server
 from auricle.cli.coldness import seconds, words
-from cluster.deployment import Deployment, Refused, fresh_folder, images, kubectl, objects, until
+from cluster.deployment import Deployment, Refused, fresh_folder, kubectl, objects, until
+from cluster.elsewhere import Stranger, policy, python_pod, space
 from cluster.vault import MEETING, finished, run_of, uploaded
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
@@ -110,46 +110,17 @@ def _account(namespace: str) -> bool:
 
 
 def neighbour(namespace: str, labels: dict[str, str]) -> list[dict[str, Any]]:
-    """Another namespace, and a pod in it that has Python."""
-    (image,) = [f"{i['newName']}:{i['newTag']}" for i in images() if i["name"] == "auricle-api"]
-    container = {"name": "python", "image": image, "command": ["python", "-m", "http.server", "--directory", "/app", "8000"]}
+    """Another namespace, and a pod in it that has Python and that nobody may reach."""
     return [
-        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace, "labels": labels}},
-        {
-            "apiVersion": "v1",
-            "kind": "Pod",
-            "metadata": {"name": "python", "namespace": namespace},
-            "spec": {"containers": [container], "terminationGracePeriodSeconds": 0},
-        },
-        {
-            "apiVersion": "networking.k8s.io/v1",
-            "kind": "NetworkPolicy",
-            "metadata": {"name": "deny-all", "namespace": namespace},
-            "spec": {"podSelector": {}, "policyTypes": ["Ingress"]},
-        },
+        space(namespace, labels),
+        python_pod(namespace, "python"),
+        policy(namespace, "deny-all", policyTypes=["Ingress"]),
     ]
-
-
-@pytest.fixture(scope="module")
-def enforced(seen: Deployment) -> None:
-    """The network enforces policies, which it shows at a pod that nobody may reach."""
-    (pod,) = objects("-n", PROMETHEUS, "pods", "python")
-    if fetched(NEIGHBOUR, f"http://{pod['status']['podIP']}:8000/", 5):
-        pytest.skip("This cluster's network enforces no policies; tests/unit/metrics evaluates ours instead.")
 
 
 def fetched(namespace: str, url: str, patience: float = 60) -> str:
     """What a pod there gets from `url`; empty when nobody answers within `patience` seconds."""
-    program = textwrap.dedent(
-        f"""
-        import urllib3
-        try:
-            print(urllib3.request("GET", {url!r}, timeout={patience}, retries=False).data.decode())
-        except urllib3.exceptions.HTTPError:
-            pass
-        """
-    )
-    return kubectl("-n", namespace, "exec", "python", "--", "python", "-c", program, timeout=patience + 30).strip()
+    return Stranger(namespace, "python").fetched(url, patience)
 
 
 def wake() -> str:
@@ -166,7 +137,7 @@ def test_prometheus_reads_what_a_function_counts(seen: Deployment) -> None:
     assert 'auricle_cold_start_seconds_count{function="docs",phase="image"} 1.0' in counts
 
 
-def test_nobody_else_reads_them_and_prometheus_reaches_nothing_else(seen: Deployment, enforced: None) -> None:
+def test_nobody_else_reads_them_and_prometheus_reaches_nothing_else(seen: Deployment, walls_hold: None) -> None:
     address = wake()
     assert fetched(NEIGHBOUR, f"http://{address}:{PORT}/metrics", 5) == ""
     assert fetched(PROMETHEUS, f"http://{address}:8080/healthz", 5) == ""

@@ -6,54 +6,37 @@ Knative's data plane is shared, so anybody's pod reaches any function; the funct
 from __future__ import annotations
 
 import json
-import textwrap
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
-import yaml
 
 from auricle.cli.client import Server
-from cluster.deployment import Deployment, images, kubectl, objects, until
+from cluster import elsewhere
+from cluster.deployment import Deployment, kubectl
+from cluster.elsewhere import Stranger
 from cluster.vault import MEETING, finished, run_of, uploaded
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
-NEIGHBOUR = "auricle-neighbour"
 
 
 @pytest.fixture(scope="module")
-def neighbour() -> Iterator[str]:
-    """A pod of somebody else's, in a namespace of its own, with Python."""
-    (image,) = [f"{i['newName']}:{i['newTag']}" for i in images() if i["name"] == "auricle-api"]
-    pod = {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {"name": "attacker"},
-        "spec": {
-            "containers": [{"name": "python", "image": image, "command": ["python", "-c", "import time; time.sleep(3600)"]}]
-        },
-    }
-    kubectl("create", "namespace", NEIGHBOUR)
-    try:
-        until("its account is made", lambda: objects("-n", NEIGHBOUR, "serviceaccount", "default"), 30)
-        kubectl("-n", NEIGHBOUR, "apply", "-f", "-", given=yaml.safe_dump(pod))
-        kubectl("-n", NEIGHBOUR, "wait", "pod/attacker", "--for=condition=Ready", "--timeout=60s")
-        yield NEIGHBOUR
-    finally:
-        kubectl("delete", "namespace", NEIGHBOUR, "--wait=false")
+def neighbour() -> Iterator[Stranger]:
+    """A pod of somebody else's, in a namespace of its own."""
+    with elsewhere.neighbour("auricle-neighbour") as found:
+        yield found
 
 
-def send(url: str, headers: dict[str, str], body: Any, method: str = "POST") -> int:
+def send(who: Stranger, url: str, headers: dict[str, str], body: Any, method: str = "POST") -> int:
     """From the neighbour's pod; returns the status."""
-    program = textwrap.dedent(
-        f"""
-        import json, urllib3
-        a = urllib3.request({method!r}, {url!r}, headers={headers!r}, body={json.dumps(body)!r}, timeout=60, retries=False)
-        print(a.status)
-        """
-    )
-    return int(kubectl("-n", NEIGHBOUR, "exec", "attacker", "--", "python", "-c", program, timeout=90))
+    program = f"""
+    import json, urllib3
+    a = urllib3.request({method!r}, {url!r}, headers={headers!r}, body={json.dumps(body)!r}, timeout=60, retries=False)
+    print(a.status)
+    """
+    return int(who.run(program, 90))
 
 
 def event(kind: str, **extensions: str) -> dict[str, str]:
@@ -71,6 +54,17 @@ def mine(auricle: Deployment, server: Server) -> dict[str, Any]:
     return {"file_id": file_id, "run_id": run["id"]}
 
 
+@contextmanager
+def opened(namespace: str, to: str) -> Iterator[None]:
+    """The network's walls are down for that neighbour: what holds now holds without them."""
+    whole = {"from": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": to}}}]}
+    elsewhere.apply(elsewhere.policy(namespace, "opened", policyTypes=["Ingress"], ingress=[whole]))
+    try:
+        yield
+    finally:
+        kubectl("-n", namespace, "delete", "networkpolicy", "opened")
+
+
 def state(server: Server, mine: dict[str, Any]) -> tuple[Any, ...]:
     """Everything that a forged event might have changed."""
     file = server.call("GET", f"/api/files/{mine['file_id']}")
@@ -79,7 +73,7 @@ def state(server: Server, mine: dict[str, Any]) -> tuple[Any, ...]:
 
 
 def test_an_event_that_nobody_signed_changes_nothing(
-    auricle: Deployment, server: Server, neighbour: str, mine: dict[str, Any]
+    auricle: Deployment, server: Server, neighbour: Stranger, mine: dict[str, Any]
 ) -> None:
     before = state(server, mine)
     ids = {"run_id": mine["run_id"], "file_id": mine["file_id"]}
@@ -94,21 +88,22 @@ def test_an_event_that_nobody_signed_changes_nothing(
     ]
     for function, headers, body in forged:
         url = f"http://{function}.{auricle.namespace}.svc.cluster.local/events/{function}"
-        assert send(url, headers, body) in (204, 500, 503), function  # never an answer that says more
+        assert send(neighbour, url, headers, body) in (204, 500, 503), function  # never an answer that says more
     assert state(server, mine) == before
 
 
 def test_a_forged_event_in_the_broker_changes_nothing_either(
-    auricle: Deployment, server: Server, neighbour: str, mine: dict[str, Any]
+    auricle: Deployment, server: Server, neighbour: Stranger, mine: dict[str, Any]
 ) -> None:
     before = state(server, mine)
     url = f"http://default-broker-ingress.{auricle.namespace}.svc.cluster.local"
-    assert send(url, event("auricle.files.purged.v1"), {"file_id": mine["file_id"]}) == 202
+    with opened(auricle.namespace, neighbour.namespace):
+        assert send(neighbour, url, event("auricle.files.purged.v1"), {"file_id": mine["file_id"]}) == 202
     auricle.empty()
     assert state(server, mine) == before
 
 
-def test_a_speech_function_fetches_from_our_object_store_only(auricle: Deployment, server: Server, neighbour: str) -> None:
+def test_a_speech_function_fetches_from_our_object_store_only(auricle: Deployment, server: Server, neighbour: Stranger) -> None:
     """It holds no key to know us by: it asks nobody else's address, and nobody believes its answer without our receipt."""
     data = {
         **{"run_id": str(uuid.uuid4()), "file_id": str(uuid.uuid4()), "work": "transcribe", "index": 0, "attempt": 1},
@@ -117,21 +112,18 @@ def test_a_speech_function_fetches_from_our_object_store_only(auricle: Deploymen
     }
     headers = event("auricle.speech.chunk-released.v1", work="transcribe", model="whisper-demo")
     url = f"http://transcribe.{auricle.namespace}.svc.cluster.local/events/transcribe"
-    program = textwrap.dedent(
-        f"""
-        import urllib3
-        a = urllib3.request("POST", {url!r}, headers={headers!r}, body={json.dumps(data)!r}, timeout=90, retries=False)
-        print(a.status, a.headers.get("ce-type"), a.data.decode())
-        """
-    )
-    answer = kubectl("-n", NEIGHBOUR, "exec", "attacker", "--", "python", "-c", program, timeout=120)
-    status, kind, said = answer.split(" ", 2)
+    program = f"""
+    import urllib3
+    a = urllib3.request("POST", {url!r}, headers={headers!r}, body={json.dumps(data)!r}, timeout=90, retries=False)
+    print(a.status, a.headers.get("ce-type"), a.data.decode())
+    """
+    status, kind, said = neighbour.run(program).split(" ", 2)
     assert (status, kind) == ("200", "auricle.speech.work-failed.v1")
     assert "OBJECT_ORIGINS" in said or "may not" in said, said
 
 
 @pytest.mark.parametrize("way", ["ingress", "pod"])
-def test_forged_headers_of_the_gateway_open_nothing(auricle: Deployment, server: Server, neighbour: str, way: str) -> None:
+def test_forged_headers_of_the_gateway_open_nothing(auricle: Deployment, server: Server, neighbour: Stranger, way: str) -> None:
     headers = {
         "X-Auricle-Client-Address": "127.0.0.1",
         "X-Auricle-Client-Certificate": "CN=owner",
@@ -144,10 +136,63 @@ def test_forged_headers_of_the_gateway_open_nothing(auricle: Deployment, server:
         server.call("GET", "/api/files")  # so that there is a pod
         (pod, *_) = auricle.pods("serving.knative.dev/service=files")
         host = f"{pod['status']['podIP']}:8080"
-    assert send(f"http://{host}/api/files", {**headers, "Host": name}, None, "GET") == 401
+    with opened(auricle.namespace, neighbour.namespace):
+        assert send(neighbour, f"http://{host}/api/files", {**headers, "Host": name}, None, "GET") == 401
 
 
-def test_a_notification_without_the_store_s_token_is_refused(auricle: Deployment, neighbour: str) -> None:
+def test_a_notification_without_the_store_s_token_is_refused(auricle: Deployment, neighbour: Stranger) -> None:
     url = f"http://bucket-events.{auricle.namespace}.svc.cluster.local/api/bucket-events"
-    assert send(url, {"Content-Type": "application/json"}, {"Records": []}) in (401, 403)
-    assert send(url, {"Authorization": "Bearer guess", "Content-Type": "application/json"}, {"Records": []}) in (401, 403)
+    assert send(neighbour, url, {"Content-Type": "application/json"}, {"Records": []}) in (401, 403)
+    assert send(neighbour, url, {"Authorization": "Bearer guess", "Content-Type": "application/json"}, {"Records": []}) in (
+        401,
+        403,
+    )
+
+
+def pod_of(auricle: Deployment, selector: str) -> str:
+    """The address of one of the vault's pods."""
+    return str(auricle.pods(selector)[0]["status"]["podIP"])
+
+
+def test_nobody_else_goes_round_the_ingress(auricle: Deployment, server: Server, neighbour: Stranger, walls_hold: None) -> None:
+    """To the process behind queue-proxy, to the database, the object store, the broker."""
+    server.call("GET", "/api/files")  # so that there is a pod
+    files = pod_of(auricle, "serving.knative.dev/service=files")
+    ends = {
+        "function": (files, 8080),
+        "queue-proxy": (files, 8012),
+        "database": (pod_of(auricle, "app.kubernetes.io/name=postgres"), 5432),
+        "object store": (pod_of(auricle, "app.kubernetes.io/name=object-store"), 9000),
+        "broker": (f"default-broker-ingress.{auricle.namespace}.svc.cluster.local", 80),
+        "ingress": (f"files.{auricle.namespace}.svc.cluster.local", 80),
+    }
+    assert neighbour.reaches(ends) == {"ingress"}
+    with opened(auricle.namespace, neighbour.namespace):
+        assert neighbour.reaches(ends) == set(ends)  # they were there all the time
+
+
+def test_a_function_that_somebody_took_over_gets_nowhere(
+    auricle: Deployment, server: Server, neighbour: Stranger, walls_hold: None
+) -> None:
+    """It reaches what it lives by: the database, the object store, the broker. No other pod."""
+    labels = {"auricle.dev/function": "files", "auricle.dev/image": "api"}
+    taken = elsewhere.begun(elsewhere.python_pod(auricle.namespace, "taken", labels))
+    try:
+        server.call("GET", "/api/files")
+        allowed = {
+            "database": ("postgres", 5432),
+            "object store": ("object-store", 9000),
+            "broker": ("default-broker-ingress", 80),
+        }
+        ends = {
+            **allowed,
+            "another function": (pod_of(auricle, "serving.knative.dev/service=files"), 8080),
+            "its queue-proxy": (pod_of(auricle, "serving.knative.dev/service=files"), 8012),
+            "the gateway": (pod_of(auricle, "app.kubernetes.io/name=gateway"), 8443),
+            "somebody else": (neighbour.address, 8000),
+            "the ingress": ("kourier-internal.kourier-system.svc.cluster.local", 80),
+            "rabbitmq": ("rabbit.rabbitmq.svc.cluster.local", 5672),
+        }
+        assert taken.reaches(ends) == set(allowed)
+    finally:
+        kubectl("-n", auricle.namespace, "delete", "pod", "taken", "--wait=false")

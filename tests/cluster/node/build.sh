@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Build everything: build.sh [apt|k8s|coredns|knative|images|all]   (needs root for apt; Go >= 1.26)
+# Build everything: build.sh [apt|k8s|walls|coredns|knative|images|all]   (needs root for apt; Go >= 1.26)
 # Only ordinary package clients are used: apt, the Go module proxy, pip.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/env.sh"
@@ -27,6 +27,11 @@ b_k8s() { # one module: the k8s staging libraries are replaced by their released
   # one at a time keeps peak memory low and shows progress; the build cache makes it as fast
   for b in kubectl kube-apiserver kube-controller-manager kube-scheduler kubelet kube-proxy; do
     echo "$(date +%T) $b"; nice go build -ldflags "$ld" -o "$BIN/$b" "k8s.io/kubernetes/cmd/$b"; done
+}
+
+b_walls() { # of the same libraries as Kubernetes itself
+  mkdir -p "$SRC/k8s/walls"; cp "$HERE/src/walls/main.go" "$SRC/k8s/walls/"; cd "$SRC/k8s"
+  nice go build -ldflags "-s -w" -o "$BIN/walls" ./walls
 }
 
 b_coredns() {
@@ -74,7 +79,7 @@ b_images() { b_img_go; b_img_envoy; }
 
 case "${1:-all}" in
   img_go) stamp "go images" b_img_go;; img_envoy) stamp "envoy image" b_img_envoy;;
-  apt) stamp "build apt" b_apt;; k8s) stamp "build k8s+etcd" b_k8s;; coredns) stamp "build coredns+pause" b_coredns;;
+  apt) stamp "build apt" b_apt;; k8s) stamp "build k8s+etcd" b_k8s;; walls) stamp "build walls" b_walls;; coredns) stamp "build coredns+pause" b_coredns;;
   knative) stamp "build knative" b_knative;; render) render;; images) stamp "build images" b_images;;
-  all) stamp "build apt" b_apt; stamp "build k8s+etcd" b_k8s; stamp "build knative" b_knative; stamp "build coredns+pause" b_coredns; stamp "build images" b_images;;
+  all) stamp "build apt" b_apt; stamp "build k8s+etcd" b_k8s; stamp "build walls" b_walls; stamp "build knative" b_knative; stamp "build coredns+pause" b_coredns; stamp "build images" b_images;;
 esac

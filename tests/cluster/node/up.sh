@@ -177,7 +177,9 @@ Y
     for fam in ip ip6; do nft delete table $fam kube-proxy 2>/dev/null || true; done
   fi
   start kube-proxy "$BIN/kube-proxy" --config="$STATE/proxy.yaml"
+  start walls "$BIN/walls" --kubeconfig="$KUBECONFIG"
   sed -e "s/@SVC_DNS@/$SVC_DNS/g" "$HERE/etc/core.yaml" | kubectl apply -f - >/dev/null
+  wait_for 30 "walls" nft list table inet auricle-walls
   wait_for 90 node ready
   wait_for 120 coredns kubectl -n kube-system rollout status deploy/coredns --timeout=2s
   echo "core ready after $((SECONDS - t0)) s"

@@ -1,6 +1,6 @@
 """Five tenants side by side on one database server, one object store and one Knative: one of them tries to reach another.
 
-Network policies stand in the way as well, but this lane's network does not enforce them: what holds here holds without them.
+First with its own walls down, so that it gets to every door: what holds then holds without network policies. Then with them.
 """
 
 from __future__ import annotations
@@ -8,11 +8,12 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
-import yaml
 
-from cluster.deployment import images, kubectl, objects, until
+from cluster import elsewhere
+from cluster.deployment import kubectl, objects, until
 from cluster.operator.running import Operator, apply, let_go, tenant, wait_for
 from cluster.operator.vaults import Vault
 
@@ -101,6 +102,10 @@ WANTED = {
 }
 
 
+BEHIND_WALLS = dict.fromkeys(("their files with my token", "their files with my idea of who I am"), "ConnectTimeoutError")
+OF_A_FUNCTION = {"auricle.dev/function": "files", "auricle.dev/image": "api"}
+
+
 @pytest.fixture(scope="module")
 def side_by_side(operator: Operator) -> Iterator[list[Vault]]:
     """All functions of five tenants, a Service per image; they end while the suites go on."""
@@ -118,11 +123,13 @@ def test_five_tenants_with_all_functions_run_side_by_side(side_by_side: list[Vau
         assert until(f"{vault.tenant} answers", lambda vault=vault: vault.ask("GET", "/health").status == 200, 180)
 
 
-def test_one_reaches_nothing_of_another(side_by_side: list[Vault]) -> None:
+@pytest.fixture(scope="module")
+def attempts(side_by_side: list[Vault]) -> dict[str, str]:
+    """What a pod of the first tenant holds that was taken over."""
     mine, theirs = side_by_side[:2]
     database = theirs.secret("database")["DATABASE_URL"].rpartition("/")[2].partition("?")[0]
     (config,) = [c for c in objects("configmap", "-n", mine.namespace) if c["metadata"]["name"].startswith("auricle-settings")]
-    environment = {
+    return {
         **{key: config["data"][key] for key in ("S3_ENDPOINT", "S3_BUCKET")},
         **mine.secret("database"),
         **mine.secret("bucket"),
@@ -131,44 +138,58 @@ def test_one_reaches_nothing_of_another(side_by_side: list[Vault]) -> None:
         "INGRESS": mine.ingress,
         "TOKEN": mine.owner_token(),
     }
-    told = inside(mine, environment)
-    assert told == WANTED
+
+
+def test_one_reaches_nothing_of_another(side_by_side: list[Vault], attempts: dict[str, str]) -> None:
+    mine, theirs = side_by_side[:2]
+    with walls_down(mine):
+        assert inside(mine, attempts) == WANTED
     with theirs.server() as server:
         assert server.call("GET", "/api/dead-letters")["items"] == []
 
 
+def test_nor_does_it_get_to_their_doors(side_by_side: list[Vault], attempts: dict[str, str], walls_hold: None) -> None:
+    mine, theirs = side_by_side[:2]
+    assert inside(mine, attempts) == {**WANTED, **BEHIND_WALLS}
+    until("they answer", lambda: theirs.ask("GET", "/health").status == 200, 180)
+    (pod, *_) = objects("pod", "-n", theirs.namespace, "-l", "serving.knative.dev/service=api")
+    ends = {
+        "their function": (pod["status"]["podIP"], 8080),
+        "its queue-proxy": (pod["status"]["podIP"], 8012),
+        "their broker": (f"default-broker-ingress.{theirs.namespace}.svc.cluster.local", 80),
+    }
+    taken = elsewhere.begun(elsewhere.python_pod(mine.namespace, "taken", OF_A_FUNCTION))
+    try:
+        assert taken.reaches({"my broker": ("default-broker-ingress", 80)}) == {"my broker"}
+        with walls_down(mine):  # theirs stand
+            assert taken.reaches(ends) == set()
+    finally:
+        kubectl("-n", mine.namespace, "delete", "pod", "taken", "--wait=false")
+
+
+@contextmanager
+def walls_down(vault: Vault) -> Iterator[None]:
+    """Nothing holds that tenant's pods back from the inside."""
+    elsewhere.apply(elsewhere.policy(vault.namespace, "opened", policyTypes=["Egress"], egress=[{}]))
+    try:
+        yield
+    finally:
+        kubectl("-n", vault.namespace, "delete", "networkpolicy", "opened")
+
+
 def inside(vault: Vault, environment: dict[str, str]) -> dict[str, str]:
     """What a pod of the tenant comes to, with all that its functions hold."""
-    (image,) = [f"{row['newName']}:{row['newTag']}" for row in images() if row["name"] == "auricle-api"]
-    secured = {
-        "allowPrivilegeEscalation": False,
-        "capabilities": {"drop": ["ALL"]},
-        "readOnlyRootFilesystem": True,
-        "runAsNonRoot": True,
-        "runAsUser": 65532,
-        "seccompProfile": {"type": "RuntimeDefault"},
-    }
-    container = {
-        "name": "try",
-        "image": image,
-        "command": ["python", "-c", ATTEMPTS],
-        "env": [{"name": key, "value": value} for key, value in environment.items()],
-        "securityContext": secured,
-    }
-    labels = {"auricle.dev/function": "files", "auricle.dev/image": "api"}
-    pod = {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {"name": "try", "namespace": vault.namespace, "labels": labels},
-        "spec": {"restartPolicy": "Never", "serviceAccountName": "api", "containers": [container]},
-    }
-    kubectl("apply", "-f", "-", given=yaml.safe_dump(pod))
+    command = ["python", "-c", ATTEMPTS]
+    held = [{"name": key, "value": value} for key, value in environment.items()]
+    pod = elsewhere.python_pod(vault.namespace, "try", OF_A_FUNCTION, command, env=held)
+    pod["spec"]["serviceAccountName"] = "api"
+    elsewhere.apply(pod)
 
     def ended() -> bool:
         return objects("pod", "try", "-n", vault.namespace)[0]["status"]["phase"] in ("Succeeded", "Failed")
 
     until("the attempts are over", ended, 300)
     said = kubectl("-n", vault.namespace, "logs", "try")
-    kubectl("-n", vault.namespace, "delete", "pod", "try", "--wait=false")
+    kubectl("-n", vault.namespace, "delete", "pod", "try")
     found: dict[str, str] = json.loads(said.strip().splitlines()[-1])
     return found
