@@ -106,6 +106,7 @@ class Espeak:
         )
 
 
+@cache  # once: the package's library, when it is loaded, answers to the system's name, and has no voices by itself
 def _library() -> tuple[Any, str | None]:
     """The shared library and, when it is not the system's, the folder of its voices."""
     try:
