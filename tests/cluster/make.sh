@@ -24,11 +24,11 @@ install() { # seconds when it is there; the packages are outside the cache
 build() {
   local kn=("$here"/node/build.sh "$here"/node/tools/* "$here"/node/src/*/*) rmq=("$here"/node/rabbitmq/build.sh "$here"/node/rabbitmq/render.py)
   install
+  minio  # first: other lanes try it, too
   if ! theirs; then
     fresh node "${kn[@]}" || { "$here/node/build.sh"; done_with node "${kn[@]}"; }
     fresh rabbitmq "${rmq[@]}" || { "$here/node/rabbitmq/build.sh"; done_with rabbitmq "${rmq[@]}"; }
   fi
-  minio
   "$here/images/build.sh"
 }
 
