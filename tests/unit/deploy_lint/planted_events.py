@@ -6,6 +6,7 @@ import copy
 
 import msgspec
 
+from auricle.contract.choices import Image
 from auricle.deploy.catalogue import catalogue
 from auricle.deploy.lint import EventKind
 from auricle.deploy.lint.world import BROKER_CLASS
@@ -347,6 +348,7 @@ QUOTAS = [
     ),
 ]
 DATABASES = {f"Service/{service_name(f.name)}" for f in catalogue() if "database_url" in f.secrets}
+PUBLISHING = {f"Service/{service_name(f.name)}" for f in catalogue() if "event_key" in f.secrets or f.image is Image.SPEECH}
 PEERS = "spec ingress 0 from"
 NETWORK = [
     Planted(
@@ -362,6 +364,13 @@ NETWORK = [
         "allows ingress from Service/runs, port 6432",
         put("NetworkPolicy/database", f"{PEERS} 0", {"podSelector": named("runs-not")}),
         also_at=DATABASES - {RUNS},
+    ),
+    Planted(
+        "cut-off",
+        "Service/transcribe",
+        "selects Service/transcribe and allows egress to the Broker's ingress, port 8080",
+        drop("NetworkPolicy/functions", "spec egress 1"),
+        also_at=PUBLISHING - {"Service/transcribe"},
     ),
     Planted(
         "cut-off",

@@ -77,7 +77,9 @@ def needs(world: World) -> Iterator[Need]:
         if store and ("S3_ACCESS_KEY_ID" in held or any(entry.image is Image.SPEECH for entry in runs)):
             yield Need(container.place, me, end_of(store), _port(store), "recordings are there")
         if runs and "EVENT_KEY" in held:
-            yield from _publishing(container, me, world)
+            yield from _publishing(container, me, world, "it publishes its facts there")
+        elif any(entry.image is Image.SPEECH for entry in runs):
+            yield from _publishing(container, me, world, "it tells there how far it is")
     if pooler and database:
         yield Need(pooler.owner, end_of(pooler), end_of(database), _port(database), "it pools its connections")
     yield from _delivering(world)
@@ -101,9 +103,9 @@ def _sharing(world: World) -> Iterator[Need]:
         yield Need(store.owner, end_of(store), end_of(gateway), relay, "it tells of new objects there")
 
 
-def _publishing(container: Container, me: End, world: World) -> Iterator[Need]:
+def _publishing(container: Container, me: End, world: World, why: str) -> Iterator[Need]:
     for broker in _rabbits(world):
-        yield Need(container.place, me, _door(broker), DOOR, "it publishes its facts there")
+        yield Need(container.place, me, _door(broker), DOOR, why)
 
 
 def _delivering(world: World) -> Iterator[Need]:
