@@ -3,11 +3,13 @@
 //
 // Pods of all nodes lie on one bridge of this machine, so one table sees everything that goes from pod to pod. What goes between a
 // pod and the machine itself (kubelet's probes, servers that tests run here) passes. A pod is held from the moment its address
-// is in the API server; what is refused is dropped, so that whoever comes a moment too early gets in by its second SYN.
+// is in the API server; what is refused is dropped, so that whoever comes a moment too early gets in by its second SYN. The log
+// says who was refused where.
 package main
 
 import (
 	"context"
+	"encoding/json"
 	"flag"
 	"fmt"
 	"log"
@@ -193,7 +195,7 @@ func (w *world) table() string {
 			if !known {
 				n = len(number)
 				number[body] = n
-				fmt.Fprintf(&chains, "  chain %s-%d {\n%s    counter drop\n  }\n", direction.chains, n, body)
+				fmt.Fprintf(&chains, "  chain %s-%d {\n%s    goto refuse\n  }\n", direction.chains, n, body)
 			}
 			entries = append(entries, fmt.Sprintf("%s : jump %s-%d", pod.Status.PodIP, direction.chains, n))
 		}
@@ -201,9 +203,20 @@ func (w *world) table() string {
 			fmt.Fprintf(&hooks, "    ip %s vmap { %s }\n", direction.own, strings.Join(entries, ", "))
 		}
 	}
-	return fmt.Sprintf("table inet %s {}\ndelete table inet %s\ntable inet %s {\n%s  chain forward {\n"+
-		"    type filter hook forward priority 0; policy accept;\n    ct state established,related accept\n%s  }\n}\n",
-		table, table, table, chains.String(), hooks.String())
+	return fmt.Sprintf(`table inet %[1]s {}
+delete table inet %[1]s
+table inet %[1]s {
+  set refused { type ipv4_addr . ipv4_addr . inet_service; flags dynamic; size 65535; }
+  chain refuse {
+    tcp dport 0-65535 add @refused { ip saddr . ip daddr . tcp dport }
+    drop
+  }
+%[2]s  chain forward {
+    type filter hook forward priority 0; policy accept;
+    ct state established,related accept
+%[3]s  }
+}
+`, table, chains.String(), hooks.String())
 }
 
 func apply(text string) error {
@@ -213,6 +226,41 @@ func apply(text string) error {
 		return fmt.Errorf("nft: %w: %s", err, said)
 	}
 	return nil
+}
+
+// Tell logs what has been refused since it was told last. Replacing the table forgets it.
+func tell(pods []*core.Pod, told map[string]bool) {
+	found, err := exec.Command("nft", "-j", "list", "set", "inet", table, "refused").Output()
+	if err != nil {
+		return // there is no table yet
+	}
+	var said struct {
+		Nftables []struct {
+			Set struct {
+				Elem []struct {
+					Concat []any `json:"concat"`
+				} `json:"elem"`
+			} `json:"set"`
+		} `json:"nftables"`
+	}
+	if err := json.Unmarshal(found, &said); err != nil {
+		log.Print(err)
+		return
+	}
+	names := map[string]string{}
+	for _, pod := range pods {
+		names[pod.Status.PodIP] = pod.Namespace + "/" + pod.Name
+	}
+	for _, part := range said.Nftables {
+		for _, element := range part.Set.Elem {
+			from, to := fmt.Sprint(element.Concat[0]), fmt.Sprint(element.Concat[1])
+			ends := fmt.Sprint(from, to, element.Concat[2])
+			if !told[ends] {
+				log.Printf("refused: %s %s to %s %s, port %v", from, names[from], to, names[to], element.Concat[2])
+			}
+			told[ends] = true
+		}
+	}
 }
 
 func main() {
@@ -239,9 +287,13 @@ func main() {
 	ctx := context.Background()
 	factory.Start(ctx.Done())
 	factory.WaitForCacheSync(ctx.Done())
-	last := ""
-	for ; ; <-changed {
-		time.Sleep(20 * time.Millisecond) // changes come in flocks
+	last, told := "", map[string]bool{}
+	for {
+		select {
+		case <-changed:
+			time.Sleep(20 * time.Millisecond) // changes come in flocks
+		case <-time.After(5 * time.Second):
+		}
 		w := world{namespaces: map[string]labels.Set{}}
 		all, _ := pods.Lister().List(labels.Everything())
 		for _, pod := range all {
@@ -271,6 +323,7 @@ func main() {
 			w.policies[policy.Namespace] = append(w.policies[policy.Namespace], policy)
 		}
 		text := w.table()
+		tell(w.pods, told)
 		if text == last {
 			continue
 		}
