@@ -66,6 +66,12 @@ def objects(*words: str) -> list[dict[str, Any]]:
     return list(found["items"]) if "items" in found else [found]
 
 
+def apply(*manifests: dict[str, Any]) -> None:
+    """As a person does, with kubectl."""
+    given = "\n---\n".join(json.dumps(manifest) for manifest in manifests)
+    kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", given=given)
+
+
 def until(what: str, true: Callable[[], Any], seconds: float = 120, every: float = 0.5) -> Any:
     """Wait until `true()` is truthy, and return that; a refusal of kubectl counts as not yet."""
     end = time.monotonic() + seconds
@@ -151,6 +157,12 @@ def images() -> list[dict[str, str]]:
         for name, reference, _ in rows
         if ":" not in name
     ]
+
+
+def image(name: str) -> str:
+    """The reference of one of ours, as the lane's nodes have it."""
+    (found,) = [f"{row['newName']}:{row['newTag']}" for row in images() if row["name"] == name]
+    return found
 
 
 @dataclass

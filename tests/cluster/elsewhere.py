@@ -9,19 +9,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import yaml
-
-from cluster.deployment import images, kubectl, objects, until
+from cluster.deployment import apply, image, kubectl, objects, until
 
 Manifest = dict[str, Any]
-SERVING = "http.server"
-"""What such a pod does besides being there: files at port 8000."""
-
-
-def image(name: str = "auricle-api") -> str:
-    """One of ours, as the lane's nodes have it."""
-    (found,) = [f"{row['newName']}:{row['newTag']}" for row in images() if row["name"] == name]
-    return found
 
 
 def python_pod(
@@ -36,8 +26,14 @@ def python_pod(
         "runAsUser": 65532,
         "seccompProfile": {"type": "RuntimeDefault"},
     }
-    serving = ["python", "-m", SERVING, "--directory", "/app", "8000"]
-    held = {"name": "python", "image": image(), "command": command or serving, "securityContext": secured, **container}
+    serving = ["python", "-m", "http.server", "--directory", "/app", "8000"]
+    held = {
+        "name": "python",
+        "image": image("auricle-api"),
+        "command": command or serving,
+        "securityContext": secured,
+        **container,
+    }
     return {
         "apiVersion": "v1",
         "kind": "Pod",
@@ -100,11 +96,6 @@ class Stranger:
             print(json.dumps([name for name in threads.map(reached, {json.dumps(ends)}.items()) if name]))
         """
         return set(json.loads(self.run(program, patience * 4 + 30)))
-
-
-def apply(*things: Manifest) -> None:
-    """All of them."""
-    kubectl("apply", "-f", "-", given=yaml.safe_dump_all(things))
 
 
 def begun(pod: Manifest) -> Stranger:

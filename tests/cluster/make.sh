@@ -24,7 +24,7 @@ install() { # seconds when it is there; the packages are outside the cache
 build() {
   local kn=("$here"/node/build.sh "$here"/node/tools/* "$here"/node/src/*/*) rmq=("$here"/node/rabbitmq/build.sh "$here"/node/rabbitmq/render.py)
   install
-  minio  # first: other lanes try it, too
+  "$here/../services/minio.sh"  # first: other lanes try it, too
   if ! theirs; then
     fresh node "${kn[@]}" || { "$here/node/build.sh"; done_with node "${kn[@]}"; }
     fresh rabbitmq "${rmq[@]}" || { "$here/node/rabbitmq/build.sh"; done_with rabbitmq "${rmq[@]}"; }
@@ -40,13 +40,6 @@ up() {
     "$here/node/rabbitmq/up.sh"
   fi
   "$here/images/load.sh"
-}
-
-# MinIO publishes no binaries any more: its module is built once (6 to 13 minutes) and kept. A test peer only (AGPL-3.0).
-MINIO=github.com/minio/minio@v0.0.0-20260212201848-7aac2a2c5b7c
-minio() {
-  local bin="${AURICLE_CACHE:-$HOME/.cache/auricle}/bin"
-  [ -x "$bin/minio" ] || { mkdir -p "$bin"; CGO_ENABLED=0 GOBIN="$bin" go install -trimpath -ldflags='-s -w' "$MINIO"; }
 }
 
 case "${1:-all}" in

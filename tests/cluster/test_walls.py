@@ -15,7 +15,7 @@ import pytest
 
 from auricle.cli.client import Server
 from cluster import elsewhere
-from cluster.deployment import Deployment, kubectl
+from cluster.deployment import Deployment, apply, kubectl
 from cluster.elsewhere import Stranger
 from cluster.vault import MEETING, finished, run_of, uploaded
 
@@ -58,7 +58,7 @@ def mine(auricle: Deployment, server: Server) -> dict[str, Any]:
 def opened(namespace: str, to: str) -> Iterator[None]:
     """The network's walls are down for that neighbour: what holds now holds without them."""
     whole = {"from": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": to}}}]}
-    elsewhere.apply(elsewhere.policy(namespace, "opened", policyTypes=["Ingress"], ingress=[whole]))
+    apply(elsewhere.policy(namespace, "opened", policyTypes=["Ingress"], ingress=[whole]))
     try:
         yield
     finally:

@@ -261,6 +261,7 @@ def test_what_a_tenant_names_and_is_not_there_changes_nothing(
     (said,) = [c for c in now(house)["status"]["conditions"] if c["type"] == "FunctionsReady"]
     assert (said["reason"], words in said["message"]) == (reason, True)
     # Its walls and quota, too.
+    assert condition(now(house), "SecretsReady") == ("True", "Made")
     assert {key: thing.get("spec") for key, thing in house.cluster.objects.items() if HOME in key} == there
     assert now(house)["status"]["versions"]["release"] == "r1"
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
+from auricle.deploy.release import config_map
 from auricle_operator.cluster import NETWORK
 from auricle_operator.settings import Settings
 from auricle_operator.tenants.walls import walls
-from builders.operator_tenants import HOME, House
+from builders.operator_tenants import HOME, House, this_release
 from builders.operator_tenants import now as told
 
 
@@ -89,8 +91,16 @@ def test_a_plan_s_component_or_patch_that_does_not_fit_is_said_and_changes_nothi
     house.tenant()
     house.settle()
     there = house.cluster.there(NETWORK, HOME)
-    for plan, words in (("odd", "Invalid enum value 'redis'"), ("torn", "does not fit ResourceQuota auricle")):
-        house.tenant(plan=plan)
+    house.plan("open", components=["other-houses"])
+    before = this_release("r0")
+    older = msgspec.structs.replace(before, components={k: v for k, v in before.components.items() if k != "other-houses"})
+    house.cluster.put(config_map(older))
+    for plan, release, words in (
+        ("odd", "r1", "Invalid enum value 'redis'"),
+        ("torn", "r1", "does not fit ResourceQuota auricle"),
+        ("open", "r0", "release r0 is too old to have it"),
+    ):
+        house.tenant(plan=plan, release=release)
         house.settle()
         (said,) = [c for c in told(house)["status"]["conditions"] if c["type"] == "FunctionsReady"]
         assert (said["reason"], words in said["message"]) == ("CannotRender", True), said

@@ -60,8 +60,12 @@ def content(spec: TenantSpec, release: Release, plan: Plan, place: Place) -> Con
     """Everything of `release` as this tenant has it."""
     chosen = units(release.functions, grouped=plan.grouped)
     rendered = [m for name, objects in render(chosen).items() if name != "event-types" for m in objects]
-    chosen_too = [_component(name, plan, release) for name in plan.components]
-    components = [release.components[spec.broker.klass.value], *_speech(plan, spec, release), *chosen_too, plan.component()]
+    components = [
+        release.components[spec.broker.klass.value],
+        *_speech(plan, spec, release),
+        *(_component(name, release) for name in plan.components),
+        plan.component(),
+    ]
     everything = [*release.policies, *release.broker, *release.jobs, *rendered]
     for component in components:
         everything = component.applied(everything)
@@ -92,9 +96,10 @@ def window(spec: TenantSpec, place: Place) -> int:
     return max(1, place.devices if spec.quotas.gpu is None else min(place.devices, spec.quotas.gpu))
 
 
-def _component(name: str, plan: Plan, release: Release) -> Component:
+def _component(name: str, release: Release) -> Component:
     if (found := release.components.get(name)) is None:
-        raise Invalid(f"The plan has component “{name}”, and release {release.name} has none of that name.")
+        wrong = f"The plan has component “{name}”, and release {release.name} is too old to have it"
+        raise Invalid(f"{wrong}: name a newer release, or a plan without it.")
     return found
 
 

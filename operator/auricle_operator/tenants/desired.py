@@ -187,12 +187,12 @@ class _Deciding:
         self.findings.append(standing.namespace(self.found))
 
     def keys(self) -> None:
+        wanted = [key for key in KEYS if key.always or self.spec.release is not None]
         if self.facts.plan is None and self.spec.release is not None:
             self.held.add(Part.KEYS)  # the plan says how often they are exchanged
-            return
-        wanted = [key for key in KEYS if key.always or self.spec.release is not None]
-        exchange = self.facts.plan.exchange if self.facts.plan else {}
-        self.add(Part.KEYS, [managed_secret(key, self.place.namespace, exchange) for key in wanted])
+        else:
+            exchange = self.facts.plan.exchange if self.facts.plan else {}
+            self.add(Part.KEYS, [managed_secret(key, self.place.namespace, exchange) for key in wanted])
         self.findings.append(standing.secrets(self.found, wanted))
 
     def models(self) -> None:

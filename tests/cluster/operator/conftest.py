@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from cluster.deployment import images, kubectl, objects, until_none
+from cluster.deployment import apply, image, kubectl, objects, until_none
 from cluster.operator.platform import SYSTEM, prepared
 from cluster.operator.recording import Recorder, recorder_of
-from cluster.operator.running import Operator, apply, let_go, tenant, wait_for
+from cluster.operator.running import Operator, let_go, tenant, wait_for
 from cluster.operator.servers import Servers, running_servers
 from cluster.operator.vaults import Vault
 
@@ -45,8 +45,7 @@ def rights(platform: None) -> Iterator[Recorder]:
 def operator(servers: Servers, rights: Recorder, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Operator]:
     """The operator, at work."""
     folder: Path = tmp_path_factory.mktemp("operator")
-    (image,) = [f"{row['newName']}:{row['newTag']}" for row in images() if row["name"] == "auricle-operator"]
-    chosen = {**servers.settings, "namespace": SYSTEM, "resync": 20, "image": image}
+    chosen = {**servers.settings, "namespace": SYSTEM, "resync": 20, "image": image("auricle-operator")}
     with Operator(folder, chosen, rights.kubeconfig(folder / "kubeconfig")) as running:
         yield running
         let_go(*(item["metadata"]["name"] for item in objects("tenants")))

@@ -9,8 +9,7 @@ import yaml
 from auricle.deploy.generated import MANIFESTS
 from auricle.deploy.release import config_map, release
 from auricle_operator.tenants.plans import KEY
-from cluster.deployment import images, kubectl
-from cluster.operator.running import apply
+from cluster.deployment import apply, images, kubectl
 from cluster.operator.servers import Servers
 
 SYSTEM = "auricle-system"

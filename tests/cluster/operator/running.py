@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import socket
@@ -124,12 +123,6 @@ class Operator:
 def tenant(name: str, **spec: Any) -> dict[str, Any]:
     """A Tenant as a person writes it; `spec` in the names of its YAML."""
     return {"apiVersion": "auricle.dev/v1alpha1", "kind": "Tenant", "metadata": {"name": name}, "spec": spec}
-
-
-def apply(*manifests: dict[str, Any]) -> None:
-    """As a person does, with kubectl."""
-    given = "\n---\n".join(json.dumps(manifest) for manifest in manifests)
-    kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", given=given)
 
 
 def let_go(*names: str) -> None:

@@ -19,9 +19,9 @@ import pytest
 from auricle_gpu.manifest import OK, content
 from auricle_gpu.models import DEMO, require_verified
 from builders.model_store import ModelStore, listed, model_store
-from cluster.deployment import CACHE, CLUSTER_HOME, NODE_IP, ROOT, kubectl, objects, until
+from cluster.deployment import CACHE, CLUSTER_HOME, NODE_IP, ROOT, apply, kubectl, objects, until
 from cluster.operator.platform import SYSTEM
-from cluster.operator.running import Operator, apply, tenant, wait_for
+from cluster.operator.running import Operator, tenant, wait_for
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
 NODE, ADDRESS = "models1", "10.90.0.4"

@@ -13,8 +13,8 @@ from contextlib import contextmanager
 import pytest
 
 from cluster import elsewhere
-from cluster.deployment import kubectl, objects, until
-from cluster.operator.running import Operator, apply, let_go, tenant, wait_for
+from cluster.deployment import apply, kubectl, objects, until
+from cluster.operator.running import Operator, let_go, tenant, wait_for
 from cluster.operator.vaults import Vault
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1800)]
@@ -170,7 +170,7 @@ def test_nor_does_it_get_to_their_doors(side_by_side: list[Vault], attempts: dic
 @contextmanager
 def walls_down(vault: Vault) -> Iterator[None]:
     """Nothing holds that tenant's pods back from the inside."""
-    elsewhere.apply(elsewhere.policy(vault.namespace, "opened", policyTypes=["Egress"], egress=[{}]))
+    apply(elsewhere.policy(vault.namespace, "opened", policyTypes=["Egress"], egress=[{}]))
     try:
         yield
     finally:
@@ -183,7 +183,7 @@ def inside(vault: Vault, environment: dict[str, str]) -> dict[str, str]:
     held = [{"name": key, "value": value} for key, value in environment.items()]
     pod = elsewhere.python_pod(vault.namespace, "try", OF_A_FUNCTION, command, env=held)
     pod["spec"]["serviceAccountName"] = "api"
-    elsewhere.apply(pod)
+    apply(pod)
 
     def ended() -> bool:
         return objects("pod", "try", "-n", vault.namespace)[0]["status"]["phase"] in ("Succeeded", "Failed")

@@ -12,7 +12,7 @@ import pytest
 from botocore.config import Config
 
 from auricle.cli.client import Server, ServerError
-from cluster.deployment import auricle, kubectl, objects, until
+from cluster.deployment import apply, auricle, kubectl, objects, until
 from cluster.operator.installed import (
     DOMAIN,
     SYSTEM,
@@ -24,7 +24,7 @@ from cluster.operator.installed import (
     secret_values,
     wait_phase,
 )
-from cluster.operator.running import apply, conditions, tenant, wait_for
+from cluster.operator.running import conditions, tenant, wait_for
 from cluster.vault import MEETING, finished, run_of, transcript, uploaded
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1500)]

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from cluster.deployment import Refused, auricle, kubectl, objects, until, until_none
+from cluster.deployment import Refused, apply, auricle, kubectl, objects, until, until_none
 from cluster.operator.platform import SYSTEM
-from cluster.operator.running import Operator, apply, conditions, let_go, tenant, wait_for
+from cluster.operator.running import Operator, conditions, let_go, tenant, wait_for
 from cluster.operator.servers import Servers
 from cluster.operator.vaults import Vault
 from cluster.vault import MEETING, finished, run_of, transcript, uploaded

@@ -12,8 +12,8 @@ from lightkube import KubeConfig
 
 from auricle_operator.adapters.kubernetes import connected
 from auricle_operator.cluster import BROKER
-from cluster.deployment import KUBECONFIG, kubectl
-from cluster.operator.running import apply, conditions, wait_for
+from cluster.deployment import KUBECONFIG, apply, kubectl
+from cluster.operator.running import conditions, wait_for
 
 pytestmark = pytest.mark.cluster
 
